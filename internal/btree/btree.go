@@ -1,45 +1,45 @@
 // Package btree is the sorted map of a space: a copy-on-write B+tree.
 //
-// Terms: a leaf holds the addresses of entries, a branch links to children; a slot is
-// the place of one of those. A node at height 0 is a leaf; a link says the levels from
-// its node on. A word is eight bytes of the ordered form of a key (package layout): the
-// search compares words, and reads the keys in the entries only where words are
-// equal. The words of a node begin behind what all its keys have in common: its
-// skip. So words also tell keys with a long common beginning apart.
+// Terms: a leaf has the addresses of entries, and a branch has links to children; a slot is
+// the place of one of these. A node at height 0 is a leaf; a link has the number of levels
+// from its node down. A word is eight bytes of the ordered form of a key (package layout): a
+// search compares words, and reads the keys in the entries only where words are equal. The
+// skip of a node is the length of the prefix that all its keys share, and its words begin
+// after that. So words distinguish keys with a long common prefix as well.
 //
 // Invariants:
 //
 //	B1  The entries are in the order of their keys, and no two keys are equal.
-//	B2  All leaves are at height 0, and children of a branch at height h at h-1.
-//	B3  A word is of the key of the entry in its slot, or of the least key below the
-//	    child in it. All those keys of a node agree in the first skip bytes of
-//	    their ordered forms. (Keys below a branch that are not the least of a child
-//	    may differ there.)
+//	B2  All leaves are at height 0, and the children of a branch at height h are at height
+//	    h-1.
+//	B3  A word comes from the key of the entry in its slot, or from the least key below the
+//	    child in its slot. All these keys of a node agree in the first skip bytes of their
+//	    ordered forms. (Other keys below a branch may differ there.)
 //	B4  The count of a child is the number of entries below it.
-//	B5  A node has at least two fifths of the slots that it can have, unless it is
-//	    the root, or on the right edge of the tree: there at least one. A root that is
-//	    a branch has two children.
-//	B6  A node that the transaction may edit is changed in place; any other is
-//	    copied, and so is the way up to the root.
+//	B5  A node uses at least two fifths of the slots that it can have, unless it is the root
+//	    or on the right edge of the tree: there it uses at least one. A root that is a branch
+//	    has at least two children.
+//	B6  A transaction changes a node in place if it may edit the node. Otherwise it copies
+//	    the node, and the path up to the root.
 //
-// Why it is so. Entries lie anywhere, so a search should not read them: it reads words.
-// Keys such as "user:00001234" agree in more than eight bytes, so the words of a node begin
-// behind what all its keys have in common. A search knows that beginning from the way down
-// (B3), and finds without reading an entry whether the key has it. A change computes where
-// words begin when a node grows or splits and some of its words are equal, and lowers it for a
-// key that has less in common; it reads one entry for that, since all agree before. An
-// append at the right edge goes into a node of its own, which fills.
+// Why it is so. Entries lie anywhere in the heap, so a search should not read them: it reads
+// words. Keys such as "user:00001234" agree in more than eight bytes, so the words of a node
+// begin after the common prefix of its keys. A search knows that prefix from the nodes above
+// (B3), and usually finds without reading an entry whether the key has it. A change computes
+// the skip when a node grows or splits and some of its words are equal, and lowers it for a
+// key that shares less. For that it reads one entry, since all keys of the node agree before
+// the skip. An append at the right edge goes into a new node, which then fills.
 //
-// Measured with a million keys: a search takes 0.4 times as long as one in a sorted slice and
-// twice as long as in a hash map, a single change 1.1 to 1.3 times as long as there. Nodes
-// of 1 KiB instead of 512 bytes: searches 0.76, changes 1.1. Blocks of seven sizes
-// instead of four: changes 0.89. A search that looks at every eighth word and then at eight
-// in a row, instead of bisecting: 0.81, since it waits for all lines at once. Entries
-// fetched 16 ahead in a loop: 0.45.
+// Measured with a million keys: a search takes 0.4 times as long as one in a sorted slice
+// and twice as long as in a hash map, a single change 1.1 to 1.3 times as long as there.
+// Nodes of 1 KiB instead of 512 bytes: searches 0.76, changes 1.1. Blocks of seven sizes
+// instead of four: changes 0.89. A search that compares every eighth word and then eight
+// consecutive ones, instead of bisecting: 0.81, since it waits for all cache lines at once.
+// Entries prefetched 16 ahead in a walk: 0.45.
 //
-// Source: B+tree (Comer 1979) with counts; words are the "poor man's normalized keys"
-// of Graefe and Larson (2001), behind a prefix truncated as by Bayer and Unterauer
-// (1977), but without separators of their own: a branch refers to no entry.
+// Source: B+tree (Comer 1979) with counts; words are the "poor man's normalized keys" of
+// Graefe and Larson (2001), after a truncated prefix as in Bayer and Unterauer (1977), but a
+// branch stores no separator keys and refers to no entry.
 //
 // Start reading at Get, then Set.
 package btree
@@ -94,11 +94,11 @@ func heightOf(r *heap.Reader, root format.Link) (int, error) {
 	return int(levels) - 1, nil
 }
 
-// search is the way of a key down the tree.
+// search is the search for a key, on its way down the tree.
 //
-// What the way knows spares looks at entries: agree is a number of bytes in which the
-// key is known to agree with the least key of the node to be entered, and if exact is
-// set they differ in the next byte.
+// It remembers what it knows of the key, so that it reads fewer entries: the key agrees with
+// the least key of the next node in at least the first agree bytes, and if exact is set the
+// two differ in the next byte.
 type search struct {
 	r      *heap.Reader
 	sh     *entry.Shape
@@ -106,11 +106,11 @@ type search struct {
 	decide bool // equal words are equal keys
 	agree  uintptr
 	exact  bool
-	less   bool // exact: the key is less than the least one
+	less   bool // if exact: the key is less than the least key
 }
 
-// meet compares the key with the bytes that all keys of a node agree in: 0 if it has
-// them, else whether it is less or greater than all of them.
+// meet compares the key with the common prefix of a node's keys. It returns 0 if the key has
+// the prefix, and otherwise whether the key is less or greater than all of them.
 func (s *search) meet(n node, height int) (int, error) {
 	skip := n.skip()
 	if s.agree < skip && !s.exact {
@@ -127,8 +127,8 @@ func (s *search) meet(n node, height int) (int, error) {
 	return 1, nil
 }
 
-// look finds out how many of the bytes that the keys of a node agree in the key has.
-// The first eight are in the node; for the rest an entry is needed.
+// look finds out how many bytes of the common prefix of a node's keys the key shares. The
+// node has the first eight bytes of the prefix; for the rest look reads an entry.
 func (s *search) look(n node, height int, skip uintptr) error {
 	mine, theirs := s.sh.Word(s.key, 0)&mask(skip), n.head().Prefix
 	if mine != theirs {
@@ -175,8 +175,8 @@ func (s *search) child(n node, height int) (int, error) {
 	return i, nil
 }
 
-// tied returns the first of the slots from lo to hi whose least key is greater than
-// the key; their words are the key's.
+// tied returns the first of the slots from lo to hi whose least key is greater than the key.
+// The words of all these slots equal the key's word.
 func (s *search) tied(n node, height, lo, hi int) (int, error) {
 	for lo < hi {
 		m := int(uint(lo+hi) >> 1)
@@ -197,8 +197,8 @@ func (s *search) tied(n node, height, lo, hi int) (int, error) {
 	return hi, nil
 }
 
-// entry returns the first slot of a leaf whose key is not less than the key, and
-// whether it is the key.
+// entry returns the first slot of a leaf whose key is not less than the key, and whether the
+// two are equal.
 func (s *search) entry(n node) (int, bool, error) {
 	side, err := s.meet(n, 0)
 	switch {
@@ -236,10 +236,10 @@ func (s *search) entry(n node) (int, bool, error) {
 	return lo, false, nil
 }
 
-// lowerBound returns how many of the words, which ascend, are less than w. It looks at
-// every eighth one, and then at the eight before the first of those that is not less: so
-// all cache lines of the words are fetched at once, and there is no branch that depends
-// on what they hold.
+// lowerBound returns how many of the words, which ascend, are less than w. It compares every
+// eighth word, and then the eight before the first of these that is not less. So the
+// processor fetches all cache lines of the words at once, and no branch depends on their
+// contents.
 func lowerBound(words []uint64, w uint64) int {
 	n, less := uint64(0), uint64(0)
 	for i := 7; i < len(words); i += 8 {

@@ -21,9 +21,9 @@ func Blocks(r *heap.Reader, root format.Link, visit Visit) error {
 }
 
 // Check visits every block and verifies the structure, B1 to B5, the keys and the values. It
-// calls report for each finding and returns the number of entries that it met. An entry that
-// visit does not enter does not count: so a caller that knows the number of entries finds
-// nodes that are linked twice. sh may be nil if the types are not known.
+// calls report for each finding and returns the number of entries that it met. It does not
+// count an entry that visit does not enter: so a caller that knows the number of entries
+// notices nodes that are linked twice. sh may be nil if the types are not known.
 func Check(r *heap.Reader, root format.Link, sh *entry.Shape, visit Visit, report func(a format.Addr, what string)) (uint64, error) {
 	if root == 0 {
 		return 0, nil
@@ -43,14 +43,14 @@ type checker struct {
 	visit  Visit
 	sh     *entry.Shape
 	report func(a format.Addr, what string) // nil: visit only
-	last   unsafe.Pointer                   // key of the entry met last, if it is one
+	last   unsafe.Pointer                   // key of the last entry; nil: none, or it is damaged
 }
 
-// below is what was found below a node.
+// below has the results of the walk below a node.
 type below struct {
 	entries uint64
-	all     bool           // no node was left out
-	least   unsafe.Pointer // key; nil if it is not known
+	all     bool           // the walk has entered every node
+	least   unsafe.Pointer // the least key; nil: unknown
 }
 
 func (c *checker) find(a format.Addr, what string, args ...any) {
@@ -59,7 +59,7 @@ func (c *checker) find(a format.Addr, what string, args ...any) {
 	}
 }
 
-// node walks the node that a link leads to.
+// node walks the node at a link.
 func (c *checker) node(link format.Link, height int, root, edge bool) (b below, err error) {
 	a := link.Addr()
 	if link.TreeLevels() != uint(height)+1 {
@@ -109,7 +109,7 @@ func (c *checker) node(link format.Link, height int, root, edge bool) (b below, 
 	return b, nil
 }
 
-// shape verifies how many slots a node has (B5), and that the rest of it is zero.
+// shape verifies the number of slots of a node (B5), and that the unused ones are zero.
 func (c *checker) shape(a format.Addr, n node, height int, root, edge bool) {
 	count := n.count()
 	if count < least(height) && !root && !edge || root && height > 0 && count < 2 {
@@ -133,12 +133,12 @@ func (c *checker) shape(a format.Addr, n node, height int, root, edge bool) {
 	}
 }
 
-// words verifies the words of a node against the keys that they are of (B3).
+// words verifies the words of a node against their keys (B3).
 func (c *checker) words(a format.Addr, n node, keys []unsafe.Pointer) {
 	var first unsafe.Pointer
 	for i, key := range keys {
 		if key == nil {
-			continue // not known, or not verified
+			continue // the key is unknown, or was not verified
 		}
 		if first == nil {
 			first = key
@@ -154,7 +154,7 @@ func (c *checker) words(a format.Addr, n node, keys []unsafe.Pointer) {
 	}
 }
 
-// prefix returns what the head of a node must have of one of its keys.
+// prefix returns the part of a key that the head of its node must have.
 func (c *checker) prefix(key unsafe.Pointer, skip uintptr) uint64 {
 	if skip == 0 {
 		return 0
@@ -162,7 +162,7 @@ func (c *checker) prefix(key unsafe.Pointer, skip uintptr) uint64 {
 	return c.sh.Word(key, 0) & mask(skip)
 }
 
-// entry verifies an entry, and that its key is greater than the one before (B1).
+// entry verifies an entry, and that its key is greater than the previous one (B1).
 func (c *checker) entry(a format.Addr) (b below, err error) {
 	descend, err := c.visit(a, format.KindEntry)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Delete removes a key and returns the new root and the block of the entry that was
-// removed, 0 if the key was not there. Nodes that become small take slots from a
-// neighbour, or join it.
+// Delete removes a key. It returns the new root and the block of the removed entry; 0 if the
+// key was not in the map. It joins a node that becomes small with a neighbour, or moves
+// slots between the two.
 //
-// Errors are of the heap: no space, damage. One that is met before the tree is touched
-// leaves it as it was, and comes with the root as it was. One after that comes with the
-// root 0: the tree is unusable, and the transaction must abort.
+// Errors come from the heap: no space, damage. If an error occurs before Delete changes the
+// tree, it returns the old root, and the tree is unchanged. If an error occurs later, it
+// returns the root 0: the tree is unusable, and the transaction must abort.
 func Delete(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	var c cursor
 	found, err := c.seek(t, root, sh, key)
@@ -23,7 +23,7 @@ func Delete(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe.Pointer) 
 	}
 	at := c.steps[0].at
 	entry := format.Addr(c.steps[0].n.ref(at))
-	if _, err := c.r.Payload(entry, format.KindEntry); err != nil { // the log tells the key by it, and words may have decided
+	if _, err := c.r.Payload(entry, format.KindEntry); err != nil { // the log needs the entry for its key, and the search may not have read it
 		return root, 0, err
 	}
 	n, err := c.edit(0, 0)
@@ -55,8 +55,7 @@ func Delete(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe.Pointer) 
 	return c.root, entry, nil
 }
 
-// leastGone corrects the nodes above the one at the height, whose least key is not
-// what it was.
+// leastGone updates the nodes above the one at the height, whose least key has changed.
 func (c *cursor) leastGone(height int) error {
 	key, err := leastKey(c.r, c.sh, c.steps[height].n, height, 0)
 	if err != nil {
@@ -65,15 +64,15 @@ func (c *cursor) leastGone(height int) error {
 	return c.raiseLeast(height, key)
 }
 
-// joinSmall joins the node at the height, which is not the root, with a neighbour if it
-// has become small.
+// joinSmall joins the node at the height, which is not the root, with a neighbour, if the
+// node has become small.
 func (c *cursor) joinSmall(height int) error {
 	s, up := &c.steps[height], &c.steps[height+1]
 	switch n := s.n.count(); {
 	case n == 0:
 		return c.dropNode(height)
 	case n >= least(height) || up.n.count() < 2:
-		return nil // only a node on the right edge is alone below its parent
+		return nil // only a node on the right edge may be the only child
 	}
 	i := max(up.at-1, 0)
 	left, right := neighbour{link: format.Link(up.n.ref(i))}, neighbour{link: format.Link(up.n.ref(i + 1))}
@@ -89,14 +88,14 @@ func (c *cursor) joinSmall(height int) error {
 	return c.join(height, i, left, right)
 }
 
-// neighbour is one of two nodes that are joined.
+// neighbour is one of two nodes to be joined.
 type neighbour struct {
 	link format.Link
 	n    node
 }
 
-// join distributes the slots of two nodes at the height, in the slots i and i+1 of
-// the node above, anew: to one node, if they leave some room in it, else to two.
+// join redistributes the slots of two nodes at the height, which are in the slots i and i+1
+// of the node above. It writes one node if that leaves some room in it, and two otherwise.
 func (c *cursor) join(height, i int, left, right neighbour) error {
 	all := 2 * most(height)
 	var words, refs, counts [2 * max(leafMost, branchMost)]uint64
@@ -139,7 +138,7 @@ func (c *cursor) join(height, i int, left, right neighbour) error {
 	return c.spread(second, height)
 }
 
-// list is the slots of nodes that are joined.
+// list has the slots of the nodes to be joined.
 type list struct {
 	height              int
 	words, refs, counts []uint64
@@ -147,7 +146,7 @@ type list struct {
 	known               unsafe.Pointer // one of the keys
 }
 
-// gather lists the slots of both nodes, with words that begin where those of both can.
+// gather lists the slots of both nodes, with a skip that fits the keys of both.
 func (c *cursor) gather(l *list, left, right neighbour) error {
 	l.skip = min(left.n.skip(), right.n.skip())
 	for _, b := range []neighbour{left, right} {
@@ -177,7 +176,7 @@ func (c *cursor) gather(l *list, left, right neighbour) error {
 	return nil
 }
 
-// build writes a node with the slots from i to j.
+// build writes a node with the slots from i up to j.
 func (c *cursor) build(l list, i, j int) (node, format.Link, error) {
 	n, link, err := c.newNode(l.height, j-i)
 	if err != nil {
@@ -193,7 +192,7 @@ func (c *cursor) build(l list, i, j int) (node, format.Link, error) {
 	return n, link, nil
 }
 
-// dropNode takes the node at the height, which has no slots any more, out of the one
+// dropNode takes the node at the height, which has lost its last slot, out of the node
 // above.
 func (c *cursor) dropNode(height int) error {
 	up, err := c.edit(height+1, 0)
@@ -209,7 +208,7 @@ func (c *cursor) dropNode(height int) error {
 	return c.leastGone(height + 1)
 }
 
-// dropRoot takes the root away while it is a branch with one child, or has no slots.
+// dropRoot removes the root while it is a branch with one child, or has no slots.
 func (c *cursor) dropRoot() error {
 	for c.depth > 0 {
 		s := &c.steps[c.depth-1]

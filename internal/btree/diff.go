@@ -8,16 +8,16 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Differ finds the entries in which two versions of a sorted map differ, in the order
-// of the keys, some at a time.
+// Differ finds the entries in which two versions of a sorted map differ, in the order of the
+// keys, a few in each step.
 //
-// It goes through both trees side by side, and stands in each before a node or an
-// entry. Both versions are held meanwhile, so none of their blocks changes: if both
-// walks stand before the same block, it is passed by with all below it. Else it enters
-// the higher of the two, or both. So it is among the entries only where the trees differ.
-// Behind a change it may find itself within a node of the one tree that it stands before
-// in the other; then it looks at no more than one node of each height until both stand
-// before the same block again.
+// It walks through both trees side by side; each walk stands before a node or an entry. The
+// caller holds both versions meanwhile, so none of their blocks changes. If both walks stand
+// before the same block, the Differ passes it with everything below it. Otherwise it enters
+// the higher of the two nodes, or both if they are equally high. So it reads entries only
+// where the trees differ. After a change one walk may be inside a node before which the
+// other stands. Then the Differ enters at most one node of each height until both walks
+// stand before the same block again.
 type Differ struct {
 	sh    *entry.Shape
 	sides [2]walk // the older and the newer version
@@ -28,14 +28,14 @@ type walk struct {
 	r      *heap.Reader
 	root   format.Link
 	top    int // height of the root
-	height int // of the node that the walk stands before; -1: an entry
+	height int // height of the node that the walk stands before; -1: an entry
 	ended  bool
-	steps  [maxLevels]struct { // the nodes that it stands in, which are higher
+	steps  [maxLevels]struct { // the higher nodes that the walk is in
 		n  node
 		at int
 	}
-	left   uint64 // entries
-	budget uint64 // nodes
+	left   uint64 // how many more entries it may pass
+	budget uint64 // how many more nodes it may enter
 	visits int    // nodes entered, for tests
 }
 
@@ -46,13 +46,12 @@ type Tree struct {
 	Count  uint64 // entries, as the map claims
 }
 
-// NewDiffer returns a Differ of an older and a newer version of a sorted map of the
-// shape.
+// NewDiffer returns a Differ for an older and a newer version of a sorted map of the shape.
 func NewDiffer(before, after Tree, sh *entry.Shape) (*Differ, error) {
 	d := &Differ{sh: sh}
 	for k, t := range [2]Tree{before, after} {
 		_, window, _ := t.Reader.Window()
-		count := min(t.Count, window/minEntry) // a damaged tree that leads in circles ends
+		count := min(t.Count, window/minEntry) // bounds the walk of a damaged tree with cycles
 		d.sides[k] = walk{r: t.Reader, root: t.Root, ended: t.Root == 0, left: count, budget: 2*count + maxLevels}
 		if t.Root == 0 {
 			continue
@@ -69,9 +68,10 @@ func NewDiffer(before, after Tree, sh *entry.Shape) (*Differ, error) {
 // stepLength is how many moves Step makes.
 const stepLength = 256
 
-// Step goes on for a while, and calls yield with the payloads of the entries of a key
-// that is in both versions and not by the same block; or of an entry whose key is in
-// one only, and nil for the other. more is false when nothing is left.
+// Step makes up to stepLength moves, and calls yield for each difference. For a key that
+// both versions have, in different blocks, it passes the payloads of both entries. For a key
+// that only one version has, it passes nil for the other. more is false when nothing is
+// left.
 func (d *Differ) Step(yield func(before, after unsafe.Pointer)) (more bool, err error) {
 	a, b := &d.sides[0], &d.sides[1]
 	for range stepLength {
@@ -99,8 +99,8 @@ func (d *Differ) Step(yield func(before, after unsafe.Pointer)) (more bool, err 
 	return true, nil
 }
 
-// entries compares the entries that both walks stand before, and passes by the one
-// with the smaller key, or both.
+// entries compares the entries before which both walks stand, and passes the one with the
+// smaller key, or both.
 func (d *Differ) entries(yield func(before, after unsafe.Pointer)) error {
 	a, b := &d.sides[0], &d.sides[1]
 	ea, err := a.entry()
@@ -145,7 +145,7 @@ func (d *Differ) order(ea, eb unsafe.Pointer) (int, error) {
 	return d.sh.Key.Compare(ka, kb), nil
 }
 
-// alone goes on in one walk: into the node that it stands before, or past the entry.
+// alone moves one walk: into the node that it stands before, or past the entry.
 func (w *walk) alone(yield func(e unsafe.Pointer)) error {
 	if w.height >= 0 {
 		return w.descend()
@@ -158,7 +158,7 @@ func (w *walk) alone(yield func(e unsafe.Pointer)) error {
 	return w.passEntry()
 }
 
-// ref returns what the walk stands before: a link, or the address of an entry.
+// ref returns the link or the entry's address before which the walk stands.
 func (w *walk) ref() uint64 {
 	if w.height == w.top {
 		return uint64(w.root)
@@ -173,7 +173,7 @@ func (w *walk) entry() (unsafe.Pointer, error) {
 	return s.n.entryAt(w.r, s.at)
 }
 
-// descend goes into the node that the walk stands before.
+// descend enters the node that the walk stands before.
 func (w *walk) descend() error {
 	link := format.Link(w.ref())
 	if w.budget == 0 {
@@ -190,7 +190,7 @@ func (w *walk) descend() error {
 	return nil
 }
 
-// passEntry passes by an entry.
+// passEntry passes an entry.
 func (w *walk) passEntry() error {
 	if w.left == 0 {
 		return badNode(w.r, w.root)
@@ -200,8 +200,8 @@ func (w *walk) passEntry() error {
 	return nil
 }
 
-// pass passes by what the walk stands before, and leaves the nodes of which that was
-// the last.
+// pass passes the node or entry that the walk stands before, and leaves the nodes of which
+// it was the last.
 func (w *walk) pass() {
 	for ; w.height < w.top; w.height++ {
 		s := &w.steps[w.height+1]

@@ -24,13 +24,13 @@ type version[K comparable] struct {
 	hold  live.Hold
 }
 
-// tree is the version as a Differ takes it.
+// tree returns the version for a Differ.
 func (v version[K]) tree(r *heap.Reader) btree.Tree {
 	of := r.Of(v.hold.State)
 	return btree.Tree{Reader: &of, Root: v.root, Count: uint64(len(v.model))}
 }
 
-// change is an entry in two versions; a nil is nothing.
+// change has the entries of a key in two versions; nil: none.
 type change[K comparable] struct{ before, after *pair[K] }
 
 // diff runs a Differ to its end.
@@ -85,8 +85,8 @@ func (s *subject[K]) changesOf(before, after []pair[K]) (list []change[K]) {
 	return list
 }
 
-// differs fails the test unless the Differ finds the differences of two versions, in
-// order. An entry that was set to what it was may be among them.
+// differs fails the test unless the Differ finds the differences of two versions, in order.
+// It may also report an entry that was set to its old value.
 func (s *subject[K]) differs(r *heap.Reader, before, after version[K]) {
 	s.t.Helper()
 	got, _ := s.diff(before.tree(r), after.tree(r))
@@ -102,7 +102,7 @@ func (s *subject[K]) differs(r *heap.Reader, before, after version[K]) {
 	}
 }
 
-// differModel compares versions that random transactions made.
+// differModel compares versions that random transactions have made.
 func differModel[K comparable](t *testing.T, compare func(a, b K) int, key func(r *rand.Rand) K) {
 	space := heaptest.Open(t, 256<<20)
 	random := rand.New(rand.NewPCG(3, 4))
@@ -116,7 +116,7 @@ func differModel[K comparable](t *testing.T, compare func(a, b K) int, key func(
 			n = random.IntN(300)
 		}
 		err := space.Update(t, func(txn *heap.Txn) error {
-			if len(s.model) > 40 && random.IntN(6) == 0 { // whole nodes go
+			if len(s.model) > 40 && random.IntN(6) == 0 { // removes whole nodes
 				for at := random.IntN(len(s.model) - 30); n > 0 && at < len(s.model); n-- {
 					s.delete(txn, s.model[at].key)
 				}
@@ -169,8 +169,8 @@ func TestDiffer_Model(t *testing.T) {
 	}
 }
 
-// To find a change takes as many nodes as there are on the ways to it, and one of each
-// height beside; wherever in the tree it is, and if whole leaves are gone.
+// To find a change, a Differ enters only the nodes on the paths to it and one more of each
+// height. That holds anywhere in the tree, and if whole leaves were removed.
 func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, cmp.Compare[uint64])
@@ -218,7 +218,7 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	}
 }
 
-// A Differ of a tree with links that lead in circles, or to what is no tree, ends soon.
+// A Differ of a tree with cycles, or with links to blocks that are no tree, ends soon.
 func TestDiffer_Damaged(t *testing.T) {
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, cmp.Compare[uint64])
@@ -227,8 +227,8 @@ func TestDiffer_Damaged(t *testing.T) {
 		for key := range uint64(5000) {
 			s.set(txn, key, "v")
 		}
-		// Branches of every height, each of whose children is the branch below, down
-		// to nothing.
+		// Branches of every height; all children of each are the branch below, and those of
+		// the lowest are 0.
 		below := uint64(1)
 		for levels := uint(2); levels <= 15; levels++ {
 			const slots = 40
@@ -265,19 +265,19 @@ func TestDiffer_Damaged(t *testing.T) {
 	good := btree.Tree{Reader: &verifying, Root: s.root, Count: uint64(len(s.model))}
 	wild := btree.Tree{Reader: &r, Root: circle, Count: 50}
 	if failures(good, wild)+failures(wild, good) != 2 {
-		t.Error("a tree that leads in circles is taken for one")
+		t.Error("a tree with a cycle is accepted")
 	}
 	random := rand.New(rand.NewPCG(7, 7))
 	for range 3000 {
 		wild = btree.Tree{Reader: &verifying, Root: format.Link(random.Uint64()), Count: random.Uint64() >> random.IntN(64)}
-		if random.IntN(2) == 0 { // a good tree with a wrong number of levels, or entries
+		if random.IntN(2) == 0 { // an intact tree, but a wrong number of levels or entries
 			wild.Root = format.MakeTreeLink(s.root.Addr(), uint(random.IntN(17)))
 		}
 		if wild.Root == 0 || wild.Root == s.root {
 			continue
 		}
 		if failures(good, wild)+failures(wild, good) != 2 {
-			t.Fatalf("the link %#x is taken for one", uint64(wild.Root))
+			t.Fatalf("the link %#x is accepted", uint64(wild.Root))
 		}
 	}
 }

@@ -5,21 +5,21 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// WithSlots makes nodes hold at most so many slots, 5 or more, so that tests meet deep trees, and
-// returns what makes them as they were.
+// WithSlots limits the slots of leaves and branches, to 5 or more, so that tests get deep
+// trees. It returns a function that restores the limits.
 func WithSlots(leaf, branch int) (restore func()) {
 	before := mostSlots
 	mostSlots = [2]int{leaf, branch}
 	return func() { mostSlots = before }
 }
 
-// Shape is what a tree looks like.
+// Shape describes the nodes of a tree.
 type Shape struct {
 	Height   int
 	Nodes    [maxLevels]int // by height
 	Slots    [maxLevels]int // in use
-	Ties     int            // pairs of neighbouring words that are equal
-	Branches int            // of those, in branches
+	Ties     int            // how many neighbouring words are equal
+	Branches int            // how many of those are in branches
 }
 
 // ShapeOf walks the nodes of a tree.

@@ -20,7 +20,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// tester is what both testing.T and rapid.T are.
+// tester has the methods that testing.T and rapid.T share.
 type tester interface {
 	Helper()
 	Fatal(args ...any)
@@ -55,7 +55,7 @@ func newSubject[K comparable](t tester, compare func(a, b K) int) *subject[K] {
 	return &subject[K]{t: t, shape: entry.NewShape(key, value, 1), compare: compare}
 }
 
-// find returns the index of a key in the model, or where it belongs.
+// find returns the index of a key in the model, or the index where it belongs.
 func (s *subject[K]) find(key K) (int, bool) {
 	return slices.BinarySearchFunc(s.model, key, func(p pair[K], k K) int { return s.compare(p.key, k) })
 }
@@ -112,7 +112,7 @@ func (s *subject[K]) verify(r *heap.Reader) (blocks int) {
 	return blocks
 }
 
-// look compares what searches for a key find.
+// look compares the results of all searches for a key with the model.
 func (s *subject[K]) look(r *heap.Reader, key K) {
 	s.t.Helper()
 	i, there := s.find(key)
@@ -138,7 +138,7 @@ type bound[K any] struct {
 
 func (b bound[K]) of() btree.Bound { return btree.Bound{Key: unsafe.Pointer(b.key), After: b.after} }
 
-// scan compares a range, up to a number of entries.
+// scan compares a range with the model, up to a number of entries.
 func (s *subject[K]) scan(r *heap.Reader, from, to bound[K], back bool, most int) {
 	s.t.Helper()
 	index := func(b bound[K], none int) int {
@@ -170,7 +170,7 @@ func (s *subject[K]) scan(r *heap.Reader, from, to bound[K], back bool, most int
 	}
 }
 
-// all compares everything.
+// all compares the whole tree with the model.
 func (s *subject[K]) all(r *heap.Reader) (blocks int) {
 	s.t.Helper()
 	blocks = s.verify(r)
@@ -256,7 +256,7 @@ func machine[K comparable](space *heaptest.Space, tt *testing.T, compare func(a,
 					i := 0
 					err := btree.Range(&txn.Reader, old.root, s.shape, btree.Bound{}, btree.Bound{}, uint64(len(old.model)), false, func(e unsafe.Pointer) bool {
 						if got := s.pairOf(e); got != old.model[i] {
-							t.Fatalf("the walk meets %v, want %v", got, old.model[i])
+							t.Fatalf("the walk yields %v, want %v", got, old.model[i])
 						}
 						if i++; i%4 == 0 {
 							set(txn)
@@ -266,7 +266,7 @@ func machine[K comparable](space *heaptest.Space, tt *testing.T, compare func(a,
 						return true
 					})
 					if i != len(old.model) {
-						t.Fatalf("the walk met %d of %d", i, len(old.model))
+						t.Fatalf("the walk yielded %d of %d", i, len(old.model))
 					}
 					return err
 				})
@@ -277,7 +277,7 @@ func machine[K comparable](space *heaptest.Space, tt *testing.T, compare func(a,
 			},
 		})
 		s.all(reader())
-		err := space.Update(tt, func(txn *heap.Txn) error { // and it shrinks to nothing
+		err := space.Update(tt, func(txn *heap.Txn) error { // shrinks the tree to nothing
 			for len(s.model) > 0 {
 				s.delete(txn, s.model[rapid.IntRange(0, len(s.model)-1).Draw(t, "victim")].key)
 				if len(s.model)%16 == 0 {

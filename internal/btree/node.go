@@ -11,8 +11,8 @@ import (
 
 const (
 	maxLevels = format.MaxTreeLevels
-	// maxSkip bounds how far into its ordered form the words of a key begin: to find
-	// out how much two keys have in common may not take for ever.
+	// maxSkip bounds the skip of a node, so that comparing the prefixes of two keys takes a
+	// bounded time.
 	maxSkip = 1024
 
 	headSize = format.NodeHeadSize
@@ -24,13 +24,13 @@ const (
 	branchMost = 41
 )
 
-// mostSlots is the same by height, from 1 on all alike; tests take less.
+// mostSlots has these numbers by height; all heights from 1 on are alike. Tests set smaller ones.
 var mostSlots = [2]int{leafMost, branchMost}
 
-// most returns how many slots a node can have at the height: 0 is a leaf's.
+// most returns how many slots a node at the height can have; height 0 is a leaf.
 func most(height int) int { return mostSlots[min(height, 1)] }
 
-// least returns how many slots a node must have that is not on the right edge (B5).
+// least returns how many slots a node must use if it is not on the right edge (B5).
 func least(height int) int { return most(height) * 2 / 5 }
 
 func slotSize(height int) int {
@@ -48,12 +48,12 @@ func kindOf(height int) format.Kind {
 	return format.KindBranch
 }
 
-// nodeSizes are the sizes of the blocks of nodes: whole cache lines, and sizes of
-// classes, so that a node begins with a line. A node that is copied gets the smallest
-// that it fits in: less is written then, and less is left over.
+// nodeSizes has the sizes of the blocks of nodes: whole cache lines that are sizes of
+// classes, so that a node begins with a cache line. A copied node gets the smallest block
+// that it fits in: so less is written, and less is unused.
 var nodeSizes = [...]int{64, 128, 256, 384, 512, 768, 1024}
 
-// roomFor returns how many slots a node gets that needs n.
+// roomFor returns how many slots a node gets if it needs n.
 func roomFor(height, n int) int {
 	for _, size := range nodeSizes {
 		if room := (size - format.HeaderSize - headSize) / slotSize(height); room >= n {
@@ -63,17 +63,17 @@ func roomFor(height, n int) int {
 	return most(height)
 }
 
-// node is a node in one of the views. The arrays are as FORMAT.md says.
+// node is a node in one of the views. FORMAT.md describes its arrays.
 type node struct {
 	p    unsafe.Pointer // payload
-	room int            // slots that there is place for
+	room int            // how many slots fit in the block
 }
 
 func (n node) head() *format.NodeHead { return (*format.NodeHead)(n.p) }
 func (n node) count() int             { return int(n.head().Count) }
 func (n node) skip() uintptr          { return uintptr(n.head().Skip) }
 
-// array views the first of the slots in one of the arrays.
+// array views the first slots elements of one of the arrays.
 func (n node) array(i, slots int) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Add(n.p, headSize+i*n.room*8)), slots)
 }
@@ -87,7 +87,7 @@ func (n node) ref(i int) uint64 {
 	return *(*uint64)(unsafe.Add(n.p, headSize+(n.room+i)*8))
 }
 
-// open reads the node that a link leads to, at the height.
+// open reads the node at a link, at the height.
 func open(r *heap.Reader, link format.Link, height int) (node, error) {
 	p, err := r.Payload(link.Addr(), kindOf(height))
 	if err != nil {
@@ -100,7 +100,7 @@ func open(r *heap.Reader, link format.Link, height int) (node, error) {
 	return n, nil
 }
 
-// badNode describes an impossible node.
+// badNode returns the error for an impossible node.
 func badNode(r *heap.Reader, link format.Link) error {
 	return &format.DamageError{File: "heap", Offset: r.Offset(link.Addr()), What: fmt.Sprintf("a node of a B+tree, or its link %#x, is impossible", uint64(link))}
 }
@@ -139,8 +139,8 @@ func mask(n uintptr) uint64 {
 	return ^(^uint64(0) >> (8 * n))
 }
 
-// start makes the words of a node that has no slots begin at the given place, for
-// keys that agree with one up to there.
+// start sets the skip of a node without slots. The node's keys must agree with key in the
+// first skip bytes.
 func (n node) start(sh *entry.Shape, key unsafe.Pointer, skip uintptr) {
 	h := n.head()
 	h.Skip, h.Prefix = uint16(skip), 0
@@ -149,15 +149,14 @@ func (n node) start(sh *entry.Shape, key unsafe.Pointer, skip uintptr) {
 	}
 }
 
-// lower makes the words of a node begin at an earlier place. key is one of those that
-// the words are of.
+// lower lowers the skip of a node. key is one of the node's keys.
 func (n node) lower(sh *entry.Shape, key unsafe.Pointer, skip uintptr) {
 	lowerWords(sh, n.words(), key, n.skip(), skip)
 	n.start(sh, key, skip)
 }
 
-// lowerWords turns words that begin at one place into those from an earlier one. All of
-// their keys agree with the given one of them up to the former.
+// lowerWords changes words that begin at from to words that begin at to, which is earlier.
+// key is one of their keys, and all of them agree with it in the first from bytes.
 func lowerWords(sh *entry.Shape, words []uint64, key unsafe.Pointer, from, to uintptr) {
 	if from == to {
 		return
@@ -172,7 +171,7 @@ func lowerWords(sh *entry.Shape, words []uint64, key unsafe.Pointer, from, to ui
 	}
 }
 
-// insert puts a slot before slot i.
+// insert inserts a slot before slot i.
 func (n node) insert(height, i int, word, ref, count uint64) {
 	h := n.head()
 	h.Count++
@@ -187,7 +186,7 @@ func (n node) insert(height, i int, word, ref, count uint64) {
 	}
 }
 
-// remove takes slot i out.
+// remove removes slot i.
 func (n node) remove(height, i int) {
 	cut := func(list []uint64) {
 		copy(list[i:], list[i+1:])
@@ -201,7 +200,7 @@ func (n node) remove(height, i int) {
 	n.head().Count--
 }
 
-// truncate takes out the slots from i on.
+// truncate removes the slots from i on.
 func (n node) truncate(height, i int) {
 	clear(n.words()[i:])
 	clear(n.refs()[i:])
@@ -211,8 +210,7 @@ func (n node) truncate(height, i int) {
 	n.head().Count = uint16(i)
 }
 
-// copySlots copies slots of another node, which has no less than that, to the end of this
-// one, whose words begin at the same place.
+// copySlots appends the slots from i up to j of another node, which has the same skip.
 func (n node) copySlots(height int, from node, i, j int) {
 	at := n.count()
 	n.head().Count += uint16(j - i)

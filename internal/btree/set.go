@@ -8,16 +8,16 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// step is a node on the way from a leaf up to the root.
+// step is a node on the path from a leaf up to the root.
 type step struct {
 	link  format.Link
 	n     node
-	at    int  // the slot of the child below; in a leaf, of the key or where it belongs
-	grown bool // it has got more room
+	at    int  // the slot of the child on the path; in a leaf, the slot of the key or where it belongs
+	grown bool // this change has given it more room
 }
 
-// cursor is the way to a key, which a change walks back up. It has the leaf first:
-// so the root may grow.
+// cursor is the path to a key. A change walks back up on it. The leaf comes first, so the
+// path can get a new root at its end.
 type cursor struct {
 	search
 	t     *heap.Txn
@@ -55,13 +55,12 @@ func (c *cursor) seek(t *heap.Txn, root format.Link, sh *entry.Shape, key unsafe
 	}
 }
 
-// Set makes value the value of key and returns the new root and the block of the
-// new entry; old is the payload of the entry that was replaced, nil if the key is
-// new.
+// Set sets the value of key. It returns the new root, the block of the new entry, and the
+// payload of the replaced entry in old; nil if the key is new.
 //
-// The entry is written before the tree is touched: a value that cannot be stored
-// leaves the tree as it was. An error after that leaves the tree unusable, and
-// the transaction must abort; such errors are of the heap: no space, damage.
+// Set writes the entry before it changes the tree: a value that cannot be stored leaves the
+// tree unchanged. A later error leaves the tree unusable, and the transaction must abort;
+// such errors come from the heap: no space, damage.
 func Set(t *heap.Txn, root format.Link, sh *entry.Shape, key, value unsafe.Pointer) (newRoot format.Link, entry format.Addr, old unsafe.Pointer, err error) {
 	var c cursor
 	found, err := c.seek(t, root, sh, key)
@@ -89,7 +88,7 @@ func Set(t *heap.Txn, root format.Link, sh *entry.Shape, key, value unsafe.Point
 	return c.root, entry, old, nil
 }
 
-// newNode writes a node without slots that has room for so many.
+// newNode writes a node without slots that has room for slots of them.
 func (c *cursor) newNode(height, slots int) (node, format.Link, error) {
 	room := roomFor(height, slots)
 	size := headSize + room*slotSize(height)
@@ -102,9 +101,9 @@ func (c *cursor) newNode(height, slots int) (node, format.Link, error) {
 	return n, format.MakeTreeLink(a, uint(height)+1), nil
 }
 
-// edit makes the node at the height editable, with room for so many slots at least,
-// and returns it in the write view. A node that has to move is entered in the node
-// above, and so on up (B6).
+// edit makes the node at the height editable, with room for at least slots slots, and
+// returns it in the write view. If the node has to move, edit stores its new link in the
+// node above, which may have to move as well, and so on up (B6).
 func (c *cursor) edit(height, slots int) (node, error) {
 	s := &c.steps[height]
 	if slots <= s.n.room && c.t.Editable(s.link.Addr()) {
@@ -122,7 +121,7 @@ func (c *cursor) edit(height, slots int) (node, error) {
 	return n, c.replace(height, n, link)
 }
 
-// replace puts another node in the place of the one at the height, which is freed.
+// replace replaces the node at the height by another one, and frees it.
 func (c *cursor) replace(height int, n node, link format.Link) error {
 	s := &c.steps[height]
 	c.t.Free(s.link.Addr())
@@ -168,7 +167,7 @@ func (c *cursor) insert(entry format.Addr) error {
 			return err
 		}
 	}
-	for h := range c.depth { // now that every node has slots
+	for h := range c.depth { // only now has every node its slots
 		if c.steps[h].grown {
 			if err := c.spread(c.steps[h].n, h); err != nil {
 				return err
@@ -178,7 +177,7 @@ func (c *cursor) insert(entry format.Addr) error {
 	return nil
 }
 
-// plant makes a tree of one entry.
+// plant creates a tree with one entry.
 func (c *cursor) plant(entry format.Addr) error {
 	n, link, err := c.newNode(0, 1)
 	if err != nil {
@@ -189,8 +188,8 @@ func (c *cursor) plant(entry format.Addr) error {
 	return nil
 }
 
-// fit makes the words of a node begin early enough for another key (B3). other is a
-// slot with one of the keys that agree now.
+// fit lowers the skip of a node so far that another key fits (B3). other is the slot of one
+// of the present keys, which agree up to the skip.
 func (c *cursor) fit(n node, height, other int, key unsafe.Pointer) error {
 	skip := n.skip()
 	if n.count() == 0 {
@@ -210,8 +209,8 @@ func (c *cursor) fit(n node, height, other int, key unsafe.Pointer) error {
 	return nil
 }
 
-// spread makes the words of a node begin as late as they can, if some of them are
-// equal: that may tell the keys apart.
+// spread raises the skip of a node as far as possible, if some of its words are equal: the
+// new words may distinguish the keys.
 func (c *cursor) spread(n node, height int) error {
 	if c.decide || n.count() < 2 || !n.tied() {
 		return nil
@@ -239,8 +238,7 @@ func (c *cursor) spread(n node, height int) error {
 	return nil
 }
 
-// raiseLeast enters the least key below the node at the height, which has changed,
-// in the nodes above it.
+// raiseLeast stores the new least key below the node at the height in the nodes above it.
 func (c *cursor) raiseLeast(height int, key unsafe.Pointer) error {
 	for h := height + 1; h < c.depth; h++ {
 		n, err := c.edit(h, 0)
@@ -275,8 +273,8 @@ func (c *cursor) setWord(n node, height, i int, key unsafe.Pointer) error {
 	return nil
 }
 
-// makeRoom sees to it that the node at the height can take one more slot: it splits
-// nodes that are full, from the top down.
+// makeRoom makes room for one more slot in the node at the height. It splits full nodes,
+// from the top down.
 func (c *cursor) makeRoom(height int) error {
 	if c.steps[height].n.count() < most(height) {
 		return nil
@@ -324,13 +322,12 @@ func (c *cursor) onRightEdge(height int) bool {
 	return true
 }
 
-// cutOf returns how many slots of the full node at the height stay in it when it is
-// split: half of them, or, at an end of the node, as many as B5 allows on the other
-// side of the cursor, for keys often come in order.
+// cutOf returns how many slots of the full node at the height stay in it when it is split.
+// This is half of them, unless the cursor is at an end of the node. There, since keys often
+// come in order, the side of the cursor gets as few as B5 allows.
 //
-// At the right edge, before something is put behind all that is there, only that
-// goes into the new node; of a branch, its last child goes with it, which the cursor
-// is in.
+// If the new slot goes behind all others at the right edge, the new node gets only that
+// slot; if it is a branch, it also gets the last child, which the cursor is in.
 func (c *cursor) cutOf(height int) int {
 	at, count := c.steps[height].at, c.steps[height].n.count()
 	switch last := count - min(height, 1); {
@@ -344,8 +341,8 @@ func (c *cursor) cutOf(height int) int {
 	return count / 2
 }
 
-// split moves the upper slots of the full node at the height to a new one behind it,
-// and the cursor with them if its slot is there. The node above has room.
+// split moves the upper slots of the full node at the height to a new node behind it, and
+// moves the cursor there if its slot was moved. The node above has room.
 func (c *cursor) split(height int) error {
 	s := &c.steps[height]
 	count := s.n.count()
@@ -387,8 +384,8 @@ func (c *cursor) split(height int) error {
 	return c.spread(right, height)
 }
 
-// addChild puts a new child behind the one that the cursor is in, in the node at the
-// height, which has room. moved is how many of the latter's entries it has.
+// addChild inserts a new child behind the child that the cursor is in, in the node at the
+// height, which has room. The new child has moved entries of the old one.
 func (c *cursor) addChild(height int, least unsafe.Pointer, link format.Link, moved uint64) error {
 	n, err := c.edit(height, c.steps[height].n.count()+1)
 	if err != nil {

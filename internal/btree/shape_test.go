@@ -16,7 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/heap/heaptest"
 )
 
-// fill sets keys in the given order, some hundred a transaction.
+// fill sets keys in the given order, some hundred in each transaction.
 func fill[K comparable](t *testing.T, space *heaptest.Space, s *subject[K], keys []K) (bytes int64) {
 	t.Helper()
 	for part := range slices.Chunk(keys, 700) {
@@ -60,14 +60,14 @@ func shapeOf[K comparable](t *testing.T, space *heaptest.Space, s *subject[K]) b
 	return shape
 }
 
-// What is appended fills the nodes, and words tell numbered keys apart, in whatever
-// order they come.
+// Appends fill the nodes, and words distinguish numbered keys, in whatever order these are
+// inserted.
 func TestTree_Fill(t *testing.T) {
 	const n = 20000
 	for _, c := range []struct {
 		name string
 		keys []string
-		fill float64 // of the leaves, at least
+		fill float64 // how full the leaves must be
 	}{
 		{"ascending", numbers(n), 0.99},
 		{"random", shuffled(numbers(n), 1), 0.62},
@@ -84,7 +84,7 @@ func TestTree_Fill(t *testing.T) {
 				t.Errorf("the leaves are filled to %.2f", got)
 			}
 			if shape.Ties > n/1000 {
-				t.Errorf("%d words are like their neighbours, %d of them in branches", shape.Ties, shape.Branches)
+				t.Errorf("%d words equal their neighbours, %d of them in branches", shape.Ties, shape.Branches)
 			}
 		})
 	}
@@ -167,8 +167,7 @@ func TestTree_OldRootStays(t *testing.T) { // B6
 	space.Live.Release(&hold)
 }
 
-// Every number in a node that is wrong is found, and no search crashes over it, nor
-// goes on for ever.
+// Check finds every wrong number in a node, and with it no search crashes or runs for ever.
 func TestCheck_Findings(t *testing.T) {
 	space := heaptest.Open(t, 256<<20)
 	s := newSubject(t, strings.Compare)
@@ -211,7 +210,7 @@ func TestCheck_Findings(t *testing.T) {
 					known := seen[a]
 					seen[a] = true
 					if err := reader.Verify(a, kind); err != nil && at >= b.at+format.HeaderSize+16 {
-						findings++ // a checksum, or a link that leads nowhere
+						findings++ // a wrong checksum, or a dangling link
 						return false, nil
 					}
 					return !known, nil
@@ -231,8 +230,8 @@ func TestCheck_Findings(t *testing.T) {
 	s.all(&reader)
 }
 
-// useDamaged searches a damaged tree. Faults are as good as errors, as they are to a
-// program that uses a space.
+// useDamaged searches a damaged tree. It accepts faults as it accepts errors: a program gets
+// an error for either.
 func useDamaged(s *subject[string], txn *heap.Txn) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -251,7 +250,7 @@ func useDamaged(s *subject[string], txn *heap.Txn) {
 		n := 0
 		_ = btree.Range(&txn.Reader, s.root, s.shape, btree.Bound{}, btree.Bound{}, 2000, back, func(unsafe.Pointer) bool { n++; return true })
 		if n > 2000 {
-			panic(fmt.Sprint("the walk met ", n, " entries"))
+			panic(fmt.Sprint("the walk yielded ", n, " entries"))
 		}
 	}
 	root, err, value := s.root, error(nil), "v"

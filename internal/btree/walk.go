@@ -11,12 +11,12 @@ import (
 
 // Bound is an end of a range of keys.
 type Bound struct {
-	Key   unsafe.Pointer // nil: there is none
-	After bool           // as the lower end: keys begin after the key; as the upper one: they end after it
+	Key   unsafe.Pointer // nil: the range has no such end
+	After bool           // the bound is after Key and not before it
 }
 
-// place is a place between two entries: the way to it from the root, and how many entries are
-// before it.
+// place is a place between two entries: the path to it from the root, and how many entries
+// are before it.
 type place struct {
 	r     *heap.Reader
 	steps [maxLevels]struct {
@@ -27,7 +27,7 @@ type place struct {
 	rank  uint64
 }
 
-// to moves to the place of a key, before its entry; found reports whether it is there.
+// to moves to the place of a key, before its entry; found reports whether the map has the key.
 func (p *place) to(root format.Link, sh *entry.Shape, key unsafe.Pointer) (found bool, err error) {
 	p.depth, p.rank = 0, 0
 	if root == 0 {
@@ -59,8 +59,7 @@ func (p *place) to(root format.Link, sh *entry.Shape, key unsafe.Pointer) (found
 	}
 }
 
-// nth moves to the place before the entry with so many others before it; ok is false if
-// there is none.
+// nth moves to the place before entry i, counted from 0; ok is false if there is none.
 func (p *place) nth(root format.Link, i uint64) (ok bool, err error) {
 	p.depth, p.rank = 0, i
 	if root == 0 {
@@ -106,7 +105,7 @@ func (p *place) end(root format.Link, count uint64) error {
 	return nil
 }
 
-// descend goes from a node at the height to its first or its last entry.
+// descend moves from a node at the height to its first or its last entry.
 func (p *place) descend(link format.Link, height int, last bool) (err error) {
 	for ; ; height-- {
 		s := &p.steps[height]
@@ -124,8 +123,8 @@ func (p *place) descend(link format.Link, height int, last bool) (err error) {
 	}
 }
 
-// turn goes to the leaf beside the present one: to the first entry of the next, or to the
-// last one of the one before. ok is false if there is none.
+// turn moves to a neighbour of the present leaf: to the first entry of the next leaf, or to
+// the last entry of the previous one. ok is false if there is none.
 func (p *place) turn(back bool) (ok bool, err error) {
 	step := 1
 	if back {
@@ -141,15 +140,15 @@ func (p *place) turn(back bool) (ok bool, err error) {
 	return false, nil
 }
 
-// Rank returns how many entries have a smaller key, and whether the key is there.
+// Rank returns how many entries have a smaller key, and whether the map has the key.
 func Rank(r *heap.Reader, root format.Link, sh *entry.Shape, key unsafe.Pointer) (rank uint64, found bool, err error) {
 	p := place{r: r}
 	found, err = p.to(root, sh, key)
 	return p.rank, found, err
 }
 
-// Nth returns the payload of the entry with so many smaller ones; nil if there are no more
-// than that.
+// Nth returns the payload of entry i in the order of the keys, counted from 0; nil if the
+// map has no more than i entries.
 func Nth(r *heap.Reader, root format.Link, i uint64) (unsafe.Pointer, error) {
 	p := place{r: r}
 	if ok, err := p.nth(root, i); err != nil || !ok {
@@ -158,9 +157,9 @@ func Nth(r *heap.Reader, root format.Link, i uint64) (unsafe.Pointer, error) {
 	return p.steps[0].n.entryAt(r, p.steps[0].at)
 }
 
-// Range calls yield with the payload of every entry between two bounds, in order, or from
-// the last one back, until it returns false. count is the number of entries that the map
-// claims: a damaged tree that leads in circles ends after as many.
+// Range calls yield with the payload of every entry between two bounds, in order or
+// backward, until yield returns false. count is the number of entries that the map claims:
+// in a damaged tree with cycles, the walk ends after that many.
 func Range(r *heap.Reader, root format.Link, sh *entry.Shape, from, to Bound, count uint64, back bool, yield func(entry unsafe.Pointer) bool) error {
 	if root == 0 {
 		return nil
@@ -182,8 +181,8 @@ func Range(r *heap.Reader, root format.Link, sh *entry.Shape, from, to Bound, co
 	return lo.forward(n, yield)
 }
 
-// bound moves to the place of a bound; without one, to the start, or to the end if there
-// are entries.
+// bound moves to the place of a bound. If the bound has no key it moves to the start, or to
+// the end if count is not 0.
 func (p *place) bound(root format.Link, sh *entry.Shape, b Bound, count uint64) error {
 	switch {
 	case b.Key != nil:
@@ -203,9 +202,9 @@ func (p *place) bound(root format.Link, sh *entry.Shape, b Bound, count uint64) 
 // minEntry is the size of the smallest block of an entry.
 const minEntry = 2 * format.HeaderSize
 
-// ahead is how many entries a walk fetches before it needs them, since they lie anywhere. It
-// fetches two for each that it yields, until so many are on the way: so a walk over few
-// entries does not pay for many.
+// ahead is how many entries a walk prefetches, since they lie anywhere in the heap. For each
+// entry that it yields it prefetches two, until it is that many ahead: so a walk over few
+// entries does not fetch many.
 const ahead = 16
 
 // forward yields the next n entries.

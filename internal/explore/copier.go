@@ -16,25 +16,26 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// arenaBits are those of an address that say nothing of where Go memory lies.
+// arenaBits is the number of low bits of an address that do not tell whether it lies in Go
+// memory.
 const arenaBits = 40
 
-// staticEnd is above all variables of a program that is no position-independent one.
+// staticEnd is above all package variables of a program that is not position-independent.
 const staticEnd = 1 << 32
 
-// A copier copies what can be reached in Go memory, and keeps what leads elsewhere: to what is
-// mapped, to variables of packages, to functions.
+// A copier copies everything that can be reached in Go memory. It keeps pointers to mapped
+// memory, to package variables and to functions.
 type copier struct {
-	heap   uintptr // the upper bits of the addresses of Go memory
-	areas  []area  // that were copied, by address
+	heap   uintptr // the upper bits of addresses in Go memory
+	areas  []area  // the copied areas, by address
 	places map[unsafe.Pointer]reflect.Value
 	from   uintptr // where the parent has the words of live mapped
 	size   uintptr
-	to     unsafe.Pointer // where the fork has
+	to     unsafe.Pointer // where the fork has them mapped
 	files  []*os.File
 }
 
-// area is a piece of Go memory that was copied.
+// area is a copied piece of Go memory.
 type area struct {
 	from, size uintptr
 	to         unsafe.Pointer
@@ -48,7 +49,7 @@ func newCopier(from, size uintptr, to unsafe.Pointer) *copier {
 	return c
 }
 
-// try runs fn, and returns why something could not be copied in it.
+// try runs fn, and returns the reason if fn could not copy something.
 func (c *copier) try(fn func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -63,7 +64,7 @@ func (c *copier) try(fn func()) (err error) {
 	return nil
 }
 
-// uncopied is the panic of a copier that finds what it was not made for.
+// uncopied is the panic of a copier that meets a value it cannot copy.
 type uncopied string
 
 // note notes that an area was copied.
@@ -72,7 +73,7 @@ func (c *copier) note(p unsafe.Pointer, size uintptr, to unsafe.Pointer) {
 	c.areas = slices.Insert(c.areas, i, area{uintptr(p), size, to})
 }
 
-// copied returns the copy of an area of so many bytes; nil if there is none yet.
+// copied returns the copy of an area of that size; nil if there is none yet.
 func (c *copier) copied(p unsafe.Pointer, size uintptr, path string) unsafe.Pointer {
 	at := uintptr(p)
 	i, found := slices.BinarySearchFunc(c.areas, at, func(a area, p uintptr) int { return int(a.from) - int(p) })
@@ -82,7 +83,7 @@ func (c *copier) copied(p unsafe.Pointer, size uintptr, path string) unsafe.Poin
 	if i >= 0 && at < c.areas[i].from+c.areas[i].size {
 		a := c.areas[i]
 		if at+size > a.from+a.size {
-			panic(uncopied(path + " is larger than what was copied of it before"))
+			panic(uncopied(path + " is larger than its copy"))
 		}
 		return unsafe.Add(a.to, at-a.from)
 	}
@@ -92,7 +93,7 @@ func (c *copier) copied(p unsafe.Pointer, size uintptr, path string) unsafe.Poin
 	return nil
 }
 
-// pointer returns what a pointer to a value of the type is in the copy.
+// pointer returns the pointer in the copy for a pointer to a value of the type.
 func (c *copier) pointer(t reflect.Type, p unsafe.Pointer, path string) unsafe.Pointer {
 	if at := uintptr(p) - c.from; at < c.size {
 		return unsafe.Add(c.to, at)
@@ -120,13 +121,13 @@ func (c *copier) pointer(t reflect.Type, p unsafe.Pointer, path string) unsafe.P
 	return to.UnsafePointer()
 }
 
-// private reports whether a pointer leads to Go memory, and to no variable of a package.
+// private reports whether a pointer points to Go memory that is not a package variable.
 func (c *copier) private(p unsafe.Pointer) bool {
 	return uintptr(p)>>arenaBits == c.heap && uintptr(p) >= staticEnd
 }
 
-// unchanging reports whether values of a type do not change any more, or are of no process: the
-// copy has the same.
+// unchanging reports whether values of a type never change, or belong to no process: the
+// copy shares them.
 func unchanging(t reflect.Type) bool {
 	path := t.PkgPath()
 	return t == reflect.TypeFor[mapping.Region]() || path != "" && slices.ContainsFunc([]string{
@@ -135,12 +136,12 @@ func unchanging(t reflect.Type) bool {
 	}, func(of string) bool { return path == of || strings.HasSuffix(path, "/"+of) })
 }
 
-// file returns another descriptor of the same open file.
+// file returns a duplicate of the descriptor of an open file.
 func (c *copier) file(p unsafe.Pointer) unsafe.Pointer {
 	f := (*os.File)(p)
 	fd, err := syscall.Dup(int(f.Fd()))
 	if err != nil {
-		return p // it is closed
+		return p // the file is closed
 	}
 	again := os.NewFile(uintptr(fd), f.Name())
 	c.files = append(c.files, again)
@@ -148,15 +149,15 @@ func (c *copier) file(p unsafe.Pointer) unsafe.Pointer {
 	return unsafe.Pointer(again)
 }
 
-// fix replaces all that leads to the parent's memory in a value of the fork that is the same,
-// bit by bit, as that of the parent.
+// fix replaces all pointers to the parent's memory in a value of the fork, which is still a
+// bitwise copy of the parent's value.
 func (c *copier) fix(t reflect.Type, p unsafe.Pointer, path string) {
 	if !leads(t) {
 		return
 	}
 	value := reflect.NewAt(t, p).Elem()
 	switch {
-	case t == reflect.TypeFor[sync.WaitGroup](): // who is waited for does not go on
+	case t == reflect.TypeFor[sync.WaitGroup](): // the goroutines that it counts do not run in the fork
 		value.SetZero()
 		return
 	case t == reflect.TypeFor[sync.Map]():
@@ -167,7 +168,7 @@ func (c *copier) fix(t reflect.Type, p unsafe.Pointer, path string) {
 		})
 		value.Set(again.Elem())
 		return
-	case t == reflect.TypeFor[invariant.Record](): // mapped, and the same for all
+	case t == reflect.TypeFor[invariant.Record](): // mapped, and shared by all processes
 		return
 	case strings.HasPrefix(t.Name(), "Pointer[") && t.PkgPath() == "sync/atomic":
 		of := t.Field(0).Type.Elem().Elem()
@@ -182,7 +183,7 @@ func (c *copier) fix(t reflect.Type, p unsafe.Pointer, path string) {
 	case reflect.UnsafePointer:
 		at := (*unsafe.Pointer)(p)
 		if *at != nil && c.private(*at) {
-			panic(uncopied(path + " leads to something of an unknown type"))
+			panic(uncopied(path + " points to a value of an unknown type"))
 		}
 		*at = c.pointer(reflect.TypeFor[byte](), *at, path)
 	case reflect.Struct:
@@ -203,7 +204,7 @@ func (c *copier) fix(t reflect.Type, p unsafe.Pointer, path string) {
 	}
 }
 
-// leads reports whether there is something in values of the type that has to be fixed.
+// leads reports whether values of the type contain pointers that fix must replace.
 func leads(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Array:
@@ -224,7 +225,7 @@ func leads(t reflect.Type) bool {
 	return false // functions too: see BeFork
 }
 
-// elements fixes so many values of the type in a row.
+// elements fixes n consecutive values of the type.
 func (c *copier) elements(t reflect.Type, p unsafe.Pointer, n int, path string) {
 	if !leads(t) {
 		return
@@ -251,7 +252,7 @@ func (c *copier) slice(t reflect.Type, p unsafe.Pointer, path string) {
 		c.note(data, size, to)
 		c.elements(of, to, n, path)
 	}
-	*(*unsafe.Pointer)(p) = to // the word that comes first
+	*(*unsafe.Pointer)(p) = to // a slice's first word is its pointer
 }
 
 // table fixes a map.
@@ -276,7 +277,8 @@ func (c *copier) table(t reflect.Type, value reflect.Value, path string) {
 	value.Set(again)
 }
 
-// channel fixes a channel: nobody waits at that of the fork, and what lies in it is the same.
+// channel fixes a channel: no goroutine waits at that of the fork, and it has the same
+// contents.
 func (c *copier) channel(t reflect.Type, value reflect.Value) {
 	if value.IsNil() {
 		return

@@ -17,26 +17,27 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// A lease is a value that expires. It has an interface, whose values take no other way through
-// transactions than those of any field: so there is one in what is explored, and no scenario of its own.
+// A lease is a value that expires. It has an interface field. Transactions treat such a
+// field as any other, so interfaces are explored here and need no scenario of their own.
 type lease struct {
 	Until time.Time
 	Note  any
 }
 
-// note is what is in the interface.
+// note is the type of the interface's values.
 type note struct{ Text string }
 
-// leases is the map of them.
+// leases is the map of leases.
 var leases = edit.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[lease]()}
 
-// expiringScenarios are those in which entries expire, by a wall clock that is put forward, and back.
-// Whoever is told that an entry is gone has it so for good, and so has who asks afterwards (EX2, EX3
-// of package expiry); and when nobody stands still the clock of the space comes back to the wall clock.
+// expiringScenarios are the scenarios in which entries expire, by a wall clock that the
+// scenario puts forward and back. Once a caller was told that an entry is gone, the entry
+// stays gone for this and for every later caller (EX2, EX3 of package expiry). When no
+// process stands still, the clock of the space returns to the wall clock.
 var expiringScenarios = []Scenario{
 	{
-		// A process removes what has expired and lets the clock go back, while another one stores what has
-		// expired by then, and looks.
+		// A process removes expired entries and lets the clock go back, while another
+		// process stores an entry that has expired by then, and looks for it.
 		Name: "expiry", Options: noJournal, Kills: 1, Prepare: lent, After: (*Run).settled,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -90,7 +91,7 @@ var expiringScenarios = []Scenario{
 	},
 }
 
-// lent makes a map with entries that expire after a minute, and after two.
+// lent creates a map with entries that expire after one minute and after two.
 func lent(sp *engine.Space, w *World) (err error) {
 	if err := layout.Register(reflect.TypeFor[note](), "", false, nil); err != nil {
 		return err
@@ -107,7 +108,7 @@ func lent(sp *engine.Space, w *World) (err error) {
 	return err
 }
 
-// lend sets an entry, which expires so many seconds after the beginning.
+// lend sets an entry that expires that many seconds after the beginning.
 func (w *World) lend(tx *engine.Tx, key uint64, seconds int) error {
 	v := lease{time.Unix(0, began.UnixNano()).Add(time.Duration(seconds) * time.Second), note{"lent"}}
 	return tx.Set(w.leases, unsafe.Pointer(&key), unsafe.Pointer(&v))
@@ -116,7 +117,7 @@ func (w *World) lend(tx *engine.Tx, key uint64, seconds int) error {
 // wallClock returns the wall clock.
 func (w *World) wallClock() int64 { return began.UnixNano() + int64(w.wall) }
 
-// lend is World.lend in a transaction of its own. Until it has ended nobody knows of the entry.
+// lend is World.lend in a separate transaction. Until it has ended no other thread knows of the entry.
 func (r *Run) lend(p *Process, key uint64, seconds int) {
 	_, err := p.space.Write(func(tx *engine.Tx) error { return r.world.lend(tx, key, seconds) })
 	if errors.Is(err, failure.ErrSuspended) {
@@ -132,7 +133,7 @@ func (r *Run) ahead(p *Process, seconds int, key uint64) {
 	r.world.wall = 0
 }
 
-// asks looks for an entry. It must be gone if somebody was told so before.
+// asks looks for an entry. It must be gone if any caller was told so before.
 func (r *Run) asks(p *Process, key uint64) {
 	gone := r.told[key]
 	tx, err := p.space.View()
@@ -158,8 +159,8 @@ func (r *Run) asks(p *Process, key uint64) {
 	}
 }
 
-// settled looks at the end: what somebody was told is true still, and once somebody has removed what has expired,
-// the clock of the space is the wall clock.
+// settled judges the end: every entry that a caller was told to be gone is still gone, and
+// once a process has removed the expired entries, the clock of the space is the wall clock.
 func (r *Run) settled() {
 	for _, p := range r.processes {
 		if p.dead || p.space == nil {

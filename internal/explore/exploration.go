@@ -11,30 +11,30 @@ import (
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
-// Outcome is what an exploration has come to.
+// Outcome is the result of an exploration.
 type Outcome struct {
 	Runs, Steps, Longest int
 	Complete             bool   // all schedules within the bound were run
-	Failure              string // of the last run; "": none
-	Story                string // how it came to that
-	Late                 int    // words that were found to be shared too late: see filter
+	Failure              string // the failure of the last run; "": none
+	Story                string // the deviations of that run
+	Late                 int    // words that the filter found to be shared during this exploration: see filter
 	Duration             time.Duration
 }
 
-// A Budget bounds an exploration. What must be found is to have one that counts runs: those
-// are the same ones on a machine that has much else to do.
+// A Budget bounds an exploration. An exploration that must find a mutant needs a budget of
+// runs: a busy machine makes the same runs, only slower.
 type Budget struct {
-	Time time.Duration // 0: any
-	Runs int           // 0: any
+	Time time.Duration // 0: no limit
+	Runs int           // 0: no limit
 }
 
-// left reports whether there may be another run.
+// left reports whether the budget allows another run.
 func (b Budget) left(began time.Time, runs int) bool {
 	return (b.Time == 0 || time.Since(began) < b.Time) && (b.Runs == 0 || runs < b.Runs)
 }
 
-// Explore runs a scenario in all ways that deviate so many times at most from the
-// default, until one goes wrong or the budget is used up.
+// Explore runs a scenario with all schedules of at most bound deviations, until a run fails
+// or the budget is used up.
 func (w *World) Explore(sc *Scenario, mutant string, bound int, most Budget, f *filter) (o Outcome) {
 	began := time.Now()
 	f.freeze()
@@ -57,7 +57,7 @@ func (w *World) Explore(sc *Scenario, mutant string, bound int, most Budget, f *
 	return o
 }
 
-// once is one run.
+// once makes one run.
 func (w *World) once(sc *Scenario, s *schedule) (failure string) {
 	defer func() {
 		if r := recover(); r != nil {

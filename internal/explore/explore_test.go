@@ -21,9 +21,8 @@ var (
 	keep     = flag.String("explore.keep", "", "directory for the rewritten sources and the program made of them")
 )
 
-// The sources are rewritten, a program is built of them, and explores: all scenarios as
-// the library is, and for every fix that there is a mutant of, the scenario that finds it
-// out when it is taken out.
+// The test instruments the sources and builds a program from them. The program explores all
+// scenarios of the unchanged library, and for each mutant the scenario that must find it.
 func TestExplore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the library anew, and explores for a minute")
@@ -46,12 +45,12 @@ func TestExplore(t *testing.T) {
 		t.Fatalf("building the instrumented library: %v\n%s", err, out)
 	}
 	run := exec.Command(program, "-test.v", "-test.timeout", "0", "-explored.bound", strconv.Itoa(*bound), "-explored.time", patience.String(), "-explored.scenario", *scenario, "-explored.long="+strconv.FormatBool(*long))
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // there is nothing to be synced
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() { // syncs cost nothing there
 		run.Env = append(os.Environ(), "TMPDIR=/dev/shm")
 	}
 	var out bytes.Buffer
 	run.Stdout, run.Stderr = &out, &out
-	if testing.Verbose() { // it takes long, and tells what it has come to
+	if testing.Verbose() { // it takes long, and logs its progress
 		run.Stdout, run.Stderr = os.Stdout, os.Stderr
 	}
 	if err := run.Run(); err != nil {

@@ -14,23 +14,23 @@ import (
 	"github.com/everheap/everheap/internal/goroutine"
 )
 
-// A fork has a copy of all private memory of its parent, as it is at that moment, shares what
-// is mapped, and has the same open files. None of the parent's other threads goes on in it.
+// A fork has a copy of all private memory of its parent at that moment, shares the mapped
+// memory, and has the same open files. None of the parent's other threads runs in it.
 //
-// What the kernel keeps from a fork besides (M8 of package mapping: the write view, the words
-// of live) it is given here: what is explored is whether the fork is refused before it touches
-// them (Q2 of package engine). Only pins are not there (Q3), since they are what the kernel
-// keeps locks from a fork by.
+// The kernel excludes the write view and the words of live from a fork (M8 of package
+// mapping). Here the fork has them: the exploration shows whether the library refuses the
+// fork before it touches them (Q2 of package engine). The fork lacks only pins (Q3): by them
+// the kernel excludes locks from a fork.
 
-// child adds a process that is to be a fork of another one.
+// child adds a process that will be a fork of another one.
 func (r *Run) child() *Process {
 	p := &Process{id: 1<<16 + len(r.children), run: r, forked: true}
 	r.children = append(r.children, p)
 	return p
 }
 
-// fork forks the process of the thread that calls it, which may be in a transaction. The
-// threads of the child begin.
+// fork forks the process of the calling thread, which may be in a transaction. The threads
+// of the child begin.
 func (r *Run) fork(p, child *Process, tx *engine.Tx) {
 	r.schedule.Step("fork", stepPoint, nil)
 	if err := child.copy(p, tx); err != nil {
@@ -63,7 +63,7 @@ func (p *Process) copy(parent *Process, tx *engine.Tx) error {
 	return err
 }
 
-// goOn runs what the goroutine that has forked goes on with in the child.
+// goOn adds the thread of the child that continues after the fork, with fn.
 func (r *Run) goOn(p *Process, name string, fn func()) *Thread {
 	return r.thread(p, name, func() {
 		p.space.GoOnAs(p.forker)
@@ -71,21 +71,21 @@ func (r *Run) goOn(p *Process, name string, fn func()) *Thread {
 	})
 }
 
-// refused notes what a fork was not refused.
+// refused notes an operation of a fork that the library did not refuse.
 func (r *Run) refused(what string, err error) {
 	if !errors.Is(err, failure.ErrForked) {
 		r.admitted = append(r.admitted, what)
 	}
 }
 
-// ends notes if what runs in the background of a fork goes on.
+// ends notes it if background work continues in a fork.
 func (r *Run) ends(more bool) {
 	if more {
 		r.admitted = append(r.admitted, "the background")
 	}
 }
 
-// bury gives back what a fork has.
+// bury frees the memory and the files of a fork.
 func (p *Process) bury() {
 	for _, f := range p.files {
 		f.Close()
@@ -95,7 +95,7 @@ func (p *Process) bury() {
 	}
 }
 
-// forkScenarios are those in which a process forks.
+// forkScenarios are the scenarios in which a process forks.
 var forkScenarios = []Scenario{
 	{
 		// A process forks while another thread of it writes, and the fork writes.
@@ -149,7 +149,7 @@ var forkScenarios = []Scenario{
 		},
 	},
 	{
-		// A process forks in a transaction: one fork commits it, another one gives it up.
+		// A process forks in a transaction: one fork commits it, another fork aborts it.
 		Name: "a fork in a transaction", Options: noJournal,
 		Threads: func(r *Run) []*Thread {
 			a, b, c, d := r.process(false), r.process(false), r.child(), r.child()
@@ -172,8 +172,9 @@ var forkScenarios = []Scenario{
 		},
 	},
 	{
-		// A process forks in a transaction, and is killed at some time, before or after; the
-		// fork lives on. The others take over, clean up and sweep as if there were no fork.
+		// A process forks in a transaction, and is killed some time before or after; the
+		// fork lives on. The other processes take over, clean up and sweep as if there were
+		// no fork.
 		Name: "the parent of a fork dies", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.absent(true), r.process(false), r.child()
@@ -224,8 +225,8 @@ var forkScenarios = []Scenario{
 		},
 	},
 	{
-		// A process forks while another thread of it writes, and what the background of the
-		// parent does is due in the fork.
+		// A process forks while another thread of it writes, and the parent's background
+		// work becomes due in the fork.
 		Name: "a fork in the background",
 		Threads: func(r *Run) []*Thread {
 			a, c, d := r.process(false), r.child(), r.child()

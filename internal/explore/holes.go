@@ -10,18 +10,18 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// holes is the heap file, as all processes have it mapped. It keeps account of which extents have
-// no space in the file, and of what was marked as such when the file was synced last: I8 of
-// package heap is looked at by that, whatever the file system does.
+// holes is the heap file that all processes have mapped. It records which extents have no
+// disk space, and which were marked as holes at the last sync. So it verifies I8 of package
+// heap, whatever the file system does.
 type holes struct {
 	mapping.File
 	table  func() []byte // the classes of all extents
-	synced []byte        // the same, as of the last sync
+	synced []byte        // the same, at the last sync
 	gone   map[uint64]bool
-	wrong  string // what was done that must not be
+	wrong  string // the first violation; "": none
 }
 
-// reset says that the file is what it was before a run.
+// reset forgets a run: the file is as it was before.
 func (f *holes) reset() {
 	f.synced, f.gone, f.wrong = slices.Clone(f.table()), map[uint64]bool{}, ""
 }
@@ -43,9 +43,9 @@ func (f *holes) PunchHole(off, n int64) error {
 			continue
 		}
 		if class := format.Class(table[e]); class != format.ClassHole {
-			f.wrong = fmt.Sprintf("extent %d is of class %d, and its space is given back", e, class)
+			f.wrong = fmt.Sprintf("the space of extent %d is given back, but it is of class %d", e, class)
 		} else if class := format.Class(f.synced[e]); class != format.ClassHole {
-			f.wrong = fmt.Sprintf("the space of extent %d is given back, and on disk it is of class %d", e, class)
+			f.wrong = fmt.Sprintf("the space of extent %d is given back, but on disk it is of class %d", e, class)
 		}
 	}
 	return f.File.PunchHole(off, n)
@@ -57,7 +57,7 @@ func (f *holes) Datasync() error {
 	return f.File.Datasync()
 }
 
-// holes looks whether all extents without space are marked so.
+// holes verifies that all extents without disk space are marked as holes.
 func (r *Run) holes(when string) {
 	f := r.world.holes
 	if f.wrong != "" {

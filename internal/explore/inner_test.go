@@ -21,20 +21,21 @@ var (
 	long      = flag.Bool("explored.long", false, "")
 )
 
-// mutantRuns are for one bound of a mutant: that it is found is not to depend on how fast the
-// machine is, or what else it has to do. Most take less than a hundred.
+// mutantRuns is the number of runs for one bound of a mutant: whether the mutant is found
+// must not depend on the speed or the load of the machine. Most mutants take less than a
+// hundred.
 const mutantRuns = 4000
 
-// mutantPatience takes its place where there is time.
+// mutantPatience replaces mutantRuns in a long test.
 const mutantPatience = time.Minute
 
-// Where there is no time for all, the live file is cut before one step of so many, for so long.
+// In a short test the live file is cut before one of this many steps, and for this long.
 const (
 	cutEvery    = 37
 	cutPatience = time.Second
 )
 
-// world makes the world of a scenario.
+// world creates the world of a scenario.
 func world(t *testing.T, sc *Scenario) *World {
 	t.Helper()
 	w, err := NewWorld(filepath.Join(t.TempDir(), "s"), sc)
@@ -44,9 +45,9 @@ func world(t *testing.T, sc *Scenario) *World {
 	return w
 }
 
-// explore explores a scenario with one more deviation after the other, until something
-// goes wrong. What it learns of the words that are shared is used from the next time on;
-// where it learns more it begins again.
+// explore explores a scenario with one more deviation each time, until a run fails. It uses
+// what it learns of shared words from the next exploration on; if it learns more it begins
+// again.
 func explore(t *testing.T, sc *Scenario, m Mutant, most int, b Budget) (o Outcome) {
 	w := world(t, sc)
 	defer w.Close()
@@ -73,7 +74,7 @@ func explore(t *testing.T, sc *Scenario, m Mutant, most int, b Budget) (o Outcom
 	return o
 }
 
-// What a fork has is what the parent had, and stays so when the parent goes on.
+// A fork has the lists that the parent had, and keeps them when the parent continues.
 func TestFork(t *testing.T) {
 	w := world(t, &Scenario{Options: noJournal})
 	defer w.Close()
@@ -126,7 +127,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// Each fix that is taken out is found out.
+// The explorer finds each mutant.
 func TestMutants(t *testing.T) {
 	budget := Budget{Runs: mutantRuns}
 	if *long {
@@ -137,7 +138,7 @@ func TestMutants(t *testing.T) {
 			continue
 		}
 		if m.Long && !*long && *scenario == "" {
-			t.Logf("%s: left to make explore, since it may take minutes to be found", m.Name)
+			t.Logf("%s: only make explore looks for it, since that may take minutes", m.Name)
 			continue
 		}
 		t.Run(m.Name, func(t *testing.T) {
@@ -147,7 +148,7 @@ func TestMutants(t *testing.T) {
 				}
 				o := explore(t, &Scenarios[i], m, max(2, *mostBound), budget)
 				if o.Failure == "" {
-					t.Errorf("that %s is not found", m.What)
+					t.Errorf("the mutant is not found: %s", m.What)
 				}
 				first, _, _ := strings.Cut(o.Failure, "\n")
 				t.Logf("found: %s%s", first, o.Story)

@@ -12,25 +12,25 @@ import (
 	"strings"
 )
 
-// instrumented are the packages whose sources are rewritten, below internal.
+// instrumented has the packages, below internal, whose sources Instrument rewrites.
 var instrumented = []string{"live", "heap", "engine", "journal", "spacefile", "queue", "member", "locks", "durable", "turn", "checkpoint", "upkeep", "collect", "view", "audit", "watch", "expiry", "subscription", "changes"}
 
-// unseen are functions that run in threads of their own beside those that are driven, or
-// that look at no more than the bounds of what is in use, which only rise, or whether the words
-// are there at all. They stay as they are.
+// unseen has functions that Instrument does not rewrite: they run in threads that the
+// schedule does not drive, or they read only the bounds of the memory in use, which only
+// rise, or they only look whether the words are there at all.
 var unseen = []string{"runPulse", "Writing", "live.wakeHeart", "live.begun", "Tick", "Now", "live.lead", "Pinned", "describe", "runBackground", "RunJournal", "readAhead",
 	"Verify", "VerifyAlone", "Plausible", "PayloadSize", "sprawls", "sound", "accept",
 	"Assure", "signed", "Carved", "live.Look", "holdsOwn", "live.attach", "live.Lose", "unmap", "beat"}
 
-// own are parts of the names of words that only one process can see, and only one thread
-// of it uses in an exploration.
+// own has parts of the names of words that only one process can see, and that only one of
+// its threads uses in an exploration.
 var own = []string{".pulse.", ".clock", ".used", "hint", ".slots.claimed", ".pinned", "place.", ".failure", ".resuming"}
 
-// pointers lead to words that lie elsewhere.
+// pointers has the names of pointers to words.
 var pointers = []string{"s.maker", "s.position"}
 
-// constants are set to values that are small enough for an exploration. What they decide
-// is how soon something is done, never whether it is right.
+// constants has values that are small enough for an exploration. These constants decide how
+// soon something is done, never whether it is right.
 var constants = map[string]map[string]string{
 	"live":    {"graceTicks": "1", "lockSpins": "1", "maxLocalSlots": "64", "sharedSlots": "60"}, // four slots that are not shared
 	"heap":    {"reclaimBatch": "1", "keepBytes": "0"},
@@ -41,10 +41,11 @@ var constants = map[string]map[string]string{
 	"spacefile": {"gatePatience": "time.Hour"},
 }
 
-// always are changes that are made for all. No heart beats in its own time: whoever stands still
-// has none in every run, and a process may die before its heart has beaten. Who copies for the
-// journal can be stopped before. The end of a hold is a step. Where a scenario says so, the least
-// that can be moved or cut off is worth it, and is done in as many transactions as can be.
+// always has changes that Instrument makes in every build. No heartbeat runs by its own
+// clock: so in every run a process that stands still has none, and a process may die before
+// its first one. A copier for the journal can be stopped before it copies. The end of a hold
+// is a step. In a scenario that says so, the least amount of memory is worth moving or
+// cutting off, in as many transactions as possible.
 var always = []Change{
 	{"live/live.go",
 		"\tif !v.pulse.on.Load() {\n",
@@ -87,7 +88,7 @@ var always = []Change{
 		"{ return explored.AtMost(shrinkFactor*bytes + shrinkBytes) }"},
 }
 
-// replaced are calls that go to package step instead.
+// replaced has the calls for which Instrument calls package step instead.
 var replaced = map[string]string{
 	"oslock.FutexWait": "explored.FutexWait", "oslock.FutexWake": "explored.FutexWake", "oslock.Yield": "explored.Yield", "runtime.Gosched": "explored.Yield",
 	"time.Now": "explored.Now", "time.Since": "explored.Since", "time.Until": "explored.Until", "time.Sleep": "explored.Sleep", "time.After": "explored.After",
@@ -98,14 +99,14 @@ var replaced = map[string]string{
 	"mapping.Forked":      "explored.Forked",
 }
 
-// splice replaces the text from one offset of a file to another one.
+// splice replaces the text between two offsets of a file.
 type splice struct {
 	from, to int
 	text     string
 }
 
-// Instrument writes rewritten copies of the library's sources to dir, and a file that
-// tells the go command to use them. root is the directory of the module.
+// Instrument writes rewritten copies of the library's sources to dir, and an overlay file by
+// which the go command uses them. root is the directory of the module.
 func Instrument(root, dir string) (overlay string, err error) {
 	replace := map[string]string{}
 	used := map[string]bool{}
@@ -145,8 +146,8 @@ func Instrument(root, dir string) (overlay string, err error) {
 	return overlay, os.WriteFile(overlay, b, 0o600)
 }
 
-// complete returns an error if a rule has met nothing: then the sources have changed, and
-// the exploration is not what it says.
+// complete returns an error if a rule did not apply: then the sources have changed, and the
+// rule must follow them.
 func complete(used map[string]bool) error {
 	var missing []string
 	for pkg, values := range constants {
@@ -173,12 +174,13 @@ func complete(used map[string]bool) error {
 	}
 	if len(missing) > 0 {
 		slices.Sort(missing)
-		return fmt.Errorf("the rules by which the sources are instrumented do not fit them any more; not found, or not once: %s", strings.Join(missing, "; "))
+		return fmt.Errorf("the rules for instrumenting no longer fit the sources; these are missing, or not unique: %s", strings.Join(missing, "; "))
 	}
 	return nil
 }
 
-// mutate makes the changes of all mutants to a file, each under its condition, and those that are made for all.
+// mutate makes the changes of all mutants to a file, each under its condition, and the
+// changes in always.
 func mutate(name, text string, used map[string]bool) string {
 	for _, c := range always {
 		if c.File == name && strings.Count(text, c.Old) == 1 {
@@ -233,7 +235,7 @@ type rewriter struct {
 	err             error
 }
 
-// offset returns the place of a position in the text.
+// offset returns the offset of a position in the text.
 func (w *rewriter) offset(p token.Pos) int { return w.fset.Position(p).Offset }
 
 // source returns the text of a node.
@@ -325,7 +327,7 @@ func (w *rewriter) atomic(call *ast.CallExpr, sel *ast.SelectorExpr, where strin
 				splice{w.offset(call.Args[last].End()), w.offset(call.Args[last].End()), fmt.Sprintf(", %s, %s)", kind, where)})
 			return
 		}
-		w.err = fmt.Errorf("%s: an atomic operation on what another one yields, with a last argument that is a literal", where)
+		w.err = fmt.Errorf("%s: cannot instrument an atomic operation on the result of another one, whose last argument is a literal", where)
 		return
 	}
 	amp := "&"
@@ -341,7 +343,7 @@ func (w *rewriter) atomic(call *ast.CallExpr, sel *ast.SelectorExpr, where strin
 		splice{w.offset(sel.X.End()), w.offset(sel.X.End()), fmt.Sprintf(", %s, %s)", kind, where)})
 }
 
-// isAtomic tells operations on words from methods of other types with the same names.
+// isAtomic reports whether a call is an operation on a word, and not a method of another type with the same name.
 func (w *rewriter) isAtomic(call *ast.CallExpr, sel *ast.SelectorExpr) bool {
 	arguments := map[string]int{"Load": 0, "Store": 1, "CompareAndSwap": 2, "Add": 1, "Swap": 1, "Or": 1, "And": 1}
 	if len(call.Args) != arguments[sel.Sel.Name] {
@@ -359,7 +361,7 @@ func (w *rewriter) isAtomic(call *ast.CallExpr, sel *ast.SelectorExpr) bool {
 	return true
 }
 
-// nested reports whether an argument has an operation that is a step itself.
+// nested reports whether an argument contains an operation that is a step itself.
 func (w *rewriter) nested(call *ast.CallExpr) bool {
 	found := false
 	for _, arg := range call.Args {
@@ -381,7 +383,7 @@ func (w *rewriter) apply(f *ast.File) string {
 	var b strings.Builder
 	at := 0
 	for _, e := range w.edits {
-		if e.from < at { // inside another one, which has the text already
+		if e.from < at { // inside another edit, which includes it
 			continue
 		}
 		b.WriteString(w.text[at:e.from])
@@ -393,13 +395,13 @@ func (w *rewriter) apply(f *ast.File) string {
 	if !strings.Contains(text, "explored.") {
 		return text
 	}
-	// On the line of the package clause, so that the lines stay what they are.
+	// The import goes on the line of the package clause, so that line numbers stay the same.
 	end := w.offset(f.Name.End())
 	text = text[:end] + "; import explored \"github.com/everheap/everheap/internal/explore/step\"" + text[end:]
 	return text + "\n" + w.keep(f)
 }
 
-// keep uses the imports of which the last use may have been rewritten.
+// keep adds uses of the imports whose last use may have been rewritten.
 func (w *rewriter) keep(f *ast.File) string {
 	uses := map[string]string{
 		"time": "var _ time.Duration", "runtime": "var _ = runtime.NumCPU", "context": "var _ context.Context",

@@ -14,8 +14,8 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 )
 
-// journalScenarios are those of the file of the journal: who writes which segment of it, and who
-// makes it longer and shorter.
+// journalScenarios are the scenarios of the journal's file: which process writes which
+// segment, and which process makes the file longer or shorter.
 var journalScenarios = []Scenario{
 	{
 		// Two processes write the only segment, one after the other.
@@ -33,7 +33,7 @@ var journalScenarios = []Scenario{
 		Name: "new segments", Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(false), r.process(false), r.process(false)
-			r.synced(c) // it has the one that the file has
+			r.synced(c) // c has the file's only segment
 			return []*Thread{
 				r.thread(a, "A", func() { r.synced(a) }),
 				r.thread(b, "B", func() { r.synced(b); b.space.ReleaseJournal() }),
@@ -41,8 +41,8 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
-		// A process cuts the journal, while another one needs the segment that is cut off;
-		// then it needs one itself.
+		// A process cuts the journal, while another process needs the segment that is cut
+		// off; then the first process needs a segment itself.
 		Name: "cutting", Prepare: twoSegments,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(false), r.process(false), r.process(false)
@@ -59,8 +59,8 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
-		// A process cuts the journal while another thread of it writes there, and another
-		// process does.
+		// A process cuts the journal while another thread of it and another process write
+		// there.
 		Name: "cutting within", Prepare: twoSegments,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -72,8 +72,8 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
-		// The journal has records of a history that a loss of power has undone: of version n
-		// the record is damaged, of those after it they are whole.
+		// The journal has records of a history that a power loss has undone: the record of
+		// version n is damaged, those of later versions are intact.
 		Name: "after a loss of power", Prepare: covered, Lose: loseNext,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -85,8 +85,7 @@ var journalScenarios = []Scenario{
 		After: func(r *Run) { r.must("what is in the journal", r.processes[0].space.Journaled()) },
 	},
 	{
-		// Two anchors take the place of the records of a version that does not list its
-		// changes.
+		// Two anchors replace the record of a version that does not list its changes.
 		Name: "unlisted", Kills: 1, Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(false)
@@ -101,12 +100,12 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
-		// Two processes look whether the journal can be made shorter, and one of them writes
-		// to it meanwhile.
+		// Two processes try to make the journal shorter, and one of them writes to it
+		// meanwhile.
 		Name: "a journal at rest", Kills: 1, Prepare: twoSegments,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(true), r.process(false), r.process(false)
-			r.synced(c) // it has the first segment, and gives it up once it rests
+			r.synced(c) // c has the first segment, and releases it once it rests
 			return []*Thread{
 				r.thread(a, "A", func() { r.rest(a, 3) }),
 				r.thread(b, "B", func() { r.synced(b); r.rest(b, 1) }),
@@ -115,7 +114,7 @@ var journalScenarios = []Scenario{
 		After: (*Run).rests,
 	},
 	{
-		// Two processes look whether the journal can be made shorter, and nobody writes.
+		// Two processes try to make the journal shorter, and no process writes.
 		Name: "a longer journal at rest", Kills: 1, Prepare: twoSegments,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(false)
@@ -127,14 +126,13 @@ var journalScenarios = []Scenario{
 		After: (*Run).rests,
 	},
 	{
-		// A process writes little, and another one looks whether the journal can be made
-		// shorter.
+		// A process writes little, and another process tries to make the journal shorter.
 		Name: "a journal in use", Prepare: twoSegments,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(false), r.process(false), r.process(false)
 			r.synced(c)
 			done := 0
-			write := func(n int) { // in turns with the looks
+			write := func(n int) { // takes turns with the looks
 				for done < n {
 					r.schedule.Pause("scenario", 0)
 				}
@@ -159,8 +157,8 @@ var journalScenarios = []Scenario{
 		After: (*Run).writesLittle,
 	},
 	{
-		// A process looks whether the journal can be made shorter while another thread of it
-		// writes there.
+		// A process tries to make the journal shorter while another thread of it writes
+		// there.
 		Name: "looking within", Prepare: twoSegments,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -182,8 +180,8 @@ var journalScenarios = []Scenario{
 		},
 	},
 	{
-		// Versions wait for a process that leads the journal, while others use their blocks
-		// again as soon as they may, and lead in its place.
+		// Versions wait for a process that leads the journal, while other processes reuse
+		// their blocks as soon as they may, and lead in its place.
 		Name: "waiting for the journal", Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -191,7 +189,7 @@ var journalScenarios = []Scenario{
 			if !lv.TryLeadJournal() {
 				r.fail("somebody leads the journal")
 			}
-			for range 4 { // nobody writes them to the journal
+			for range 4 { // no process writes these versions to the journal
 				r.set(b, 1, 1, 2)
 			}
 			lv.UnleadJournal()
@@ -231,8 +229,8 @@ func (r *Run) setUnlisted(p *Process, key uint64) {
 	}
 }
 
-// lookAtRest is one look of a process whether the files can be made to take less. It keeps of
-// the journal what was in use at the last looks (J8).
+// lookAtRest is one attempt of a process to make the files smaller. It keeps the part of the
+// journal that was in use at the last looks (J8).
 func (r *Run) lookAtRest(p *Process, rest *engine.Resting) {
 	lv, _ := p.space.Parts()
 	before := lv.Segments()
@@ -240,12 +238,12 @@ func (r *Run) lookAtRest(p *Process, rest *engine.Resting) {
 	if !errors.Is(err, failure.ErrBusy) {
 		r.must("looking at the files", err)
 	}
-	if n := lv.Segments(); n < min(used, before) { // the claims of one who cuts are of all there may be
+	if n := lv.Segments(); n < min(used, before) { // a process that cuts claims all possible segments
 		r.fail("the journal was cut to %d segments, and %d were in use at the last looks", n, used)
 	}
 }
 
-// rest looks so many times.
+// rest calls lookAtRest that many times.
 func (r *Run) rest(p *Process, times int) {
 	rest := p.space.Rest()
 	for range times {
@@ -253,7 +251,7 @@ func (r *Run) rest(p *Process, times int) {
 	}
 }
 
-// rests looks whether the files are short once everybody rests (J7), and stay as they are.
+// rests verifies that the files are short once all processes rest (J7), and stay as they are.
 func (r *Run) rests() {
 	var all []*Process
 	for _, p := range r.processes {
@@ -281,21 +279,21 @@ func (r *Run) rests() {
 	}
 }
 
-// resting returns what the files are now.
+// resting returns the present state of the files.
 func (r *Run) resting(p *Process) restingFiles {
 	lv, _ := p.space.Parts()
 	return restingFiles{lv.Current(), lv.UsableAnchors()[0].Sequence, r.world.liveWords().Epoch.Load(), lv.Segments()}
 }
 
-// restingFiles is what does not change while nobody has anything to do.
+// restingFiles has the facts that do not change while all processes rest.
 type restingFiles struct {
 	current  format.Addr
-	anchors  uint64 // that were written
+	anchors  uint64 // how many anchors were written
 	epoch    uint64
 	segments int
 }
 
-// isShort looks whether the journal has one segment, in the words and in the file.
+// isShort verifies that the journal has one segment, in the words and in the file.
 func (r *Run) isShort(p *Process) {
 	size, err := p.space.JournalLength()
 	r.must("the length of the journal", err)
@@ -304,7 +302,7 @@ func (r *Run) isShort(p *Process) {
 	}
 }
 
-// writesLittle looks whether the journal becomes short although somebody goes on writing a
+// writesLittle verifies that the journal becomes short although a process keeps writing a
 // little to it (J8).
 func (r *Run) writesLittle() {
 	b := r.processes[1]
@@ -322,24 +320,24 @@ func (r *Run) writesLittle() {
 	r.isShort(b)
 }
 
-// await waits until another thread has done something.
+// await waits until another thread has set done.
 func (r *Run) await(done *bool) { r.awaitThat(func() bool { return *done }) }
 
-// awaitThat waits until others have made something true.
+// awaitThat waits until other threads have made done true.
 func (r *Run) awaitThat(done func() bool) {
 	for !done() && r.schedule.failure == "" {
 		r.schedule.Pause("scenario", 0)
 	}
 }
 
-// covered makes nothing of the journal needed.
+// covered makes the journal superfluous.
 func covered(sp *engine.Space, _ *World) error {
 	sp.ReleaseJournal()
 	return sp.Anchor(true)
 }
 
-// loseNext makes a journal in which a record is damaged, so that a recovery ends before it,
-// and those of the next versions are whole.
+// loseNext makes a journal in which one record is damaged, so that a recovery ends before
+// it, and the records of the next versions are intact.
 func loseNext(w *World) error {
 	sp, err := engine.OpenApart(w.dir, w.options, nil)
 	if err != nil {
@@ -358,7 +356,7 @@ func loseNext(w *World) error {
 	if err := sp.Depart(); err != nil {
 		return err
 	}
-	w.before[0] = 90 << 8 // of the one that is recovered
+	w.before[0] = 90 << 8 // in the version that is recovered
 	f, err := os.OpenFile(filepath.Join(w.dir, journal.FileName), os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -377,7 +375,7 @@ func loseNext(w *World) error {
 	return fmt.Errorf("the journal has no record of version %d", anchored+2)
 }
 
-// twoSegments makes a journal of two segments, of which nothing is needed.
+// twoSegments makes a journal of two segments, both superfluous.
 func twoSegments(sp *engine.Space, w *World) error {
 	if err := covered(sp, w); err != nil {
 		return err

@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// lockScenarios are those of named locks, and of the writer lock in the hands of one who does
-// not want it any more.
+// lockScenarios are the scenarios of named locks, and of the writer lock that is handed to a
+// process which has given up.
 var lockScenarios = []Scenario{
 	{
 		// Two processes name, take and release a mutex, and one of them may die.
@@ -88,16 +88,16 @@ var lockScenarios = []Scenario{
 	},
 }
 
-// A room is what a named lock protects.
+// A room is protected by a named lock.
 type room struct {
 	run     *Run
 	places  int
 	permits int // of the semaphore; 0: a mutex
 	inside  []*Process
-	told    int // how often somebody was told that one has died inside
+	told    int // how often a process was told that a holder has died inside
 }
 
-// visit enters the room so many times.
+// visit enters the room that many times.
 func (o *room) visit(p *Process, times int) {
 	lock, err := live.NewNamedLock("x", o.permits)
 	o.run.must("naming", err)
@@ -105,7 +105,7 @@ func (o *room) visit(p *Process, times int) {
 	for range times {
 		looks := 0
 		held, err := lv.Take(&impatient{over: func() bool { looks++; return looks > 8 }}, lock)
-		if err != nil { // whoever has it stands still
+		if err != nil { // its holder stands still
 			return
 		}
 		living, dead := 0, 0
@@ -149,8 +149,8 @@ func (o *room) anyDead() bool {
 	return false
 }
 
-// givingUp returns a process that has a lock, and releases it once another one has waited for
-// a while; and that one, which gives up then.
+// givingUp returns the threads of a process that holds a lock and releases it once another
+// process has waited for a while, and of that other process, which then gives up.
 func (r *Run) givingUp(permits int) []*Thread {
 	a, b := r.process(false), r.process(false)
 	lvA, _ := a.space.Parts()
@@ -177,7 +177,7 @@ func (r *Run) givingUp(permits int) []*Thread {
 	}
 }
 
-// offered looks whether a lock is offered to one that has given up.
+// offered verifies that no lock is offered to a process that has given up.
 func (r *Run) offered() {
 	w := r.world.liveWords()
 	words := []uint64{w.Locks[0].Owner.Load()}
@@ -186,12 +186,12 @@ func (r *Run) offered() {
 	}
 	for _, word := range words {
 		if word != 0 {
-			r.fail("the lock is %#x's, of which %#x would be an offer, and nobody wants it", word, word|format.LockOffered)
+			r.fail("the lock belongs to %#x (an offer would be %#x), and no process wants it", word, word|format.LockOffered)
 		}
 	}
 }
 
-// impatient is a context that ends when over says so.
+// impatient is a context whose Err calls over, which may end it.
 type impatient struct{ over func() bool }
 
 // Err implements context.Context.

@@ -17,10 +17,11 @@ import (
 	"github.com/everheap/everheap/internal/watch"
 )
 
-// lostScenarios are those in which the live file is cut, before any step of any thread. Each
-// call ends with the error that says so, or has come to its end before; and whoever opens
-// the space when all have closed it finds all that was said to be durable (L14 to L16 of package
-// live, X1 to X6 of package member). That nobody dies is looked at with each access of a word.
+// lostScenarios are the scenarios in which the live file is damaged before any step of any
+// thread. Each call ends with the error for a lost live file, or has ended before. When all
+// processes have closed the space, the next opener finds everything that was acknowledged as
+// durable (L14 to L16 of package live, X1 to X6 of package member). At each access of a word
+// the schedule verifies that a fault there would not end the process.
 var lostScenarios = func() (list []Scenario) {
 	for _, how := range []struct {
 		name string
@@ -35,20 +36,21 @@ var lostScenarios = func() (list []Scenario) {
 	return list
 }()
 
-// cutLive cuts the live file.
+// cutLive truncates the live file to nothing.
 func cutLive(w *World) error { return os.Truncate(filepath.Join(w.dir, live.FileName), 0) }
 
-// emptyLive cuts it, and makes it as long as it was: all words are 0.
+// emptyLive truncates the live file and extends it again: all words are 0.
 func emptyLive(w *World) error {
 	return errors.Join(cutLive(w), os.Truncate(filepath.Join(w.dir, live.FileName), format.LiveSize))
 }
 
-// overwriteLive copies something over it, as cp does: all words are as large as can be.
+// overwriteLive copies other contents over the live file, as cp does: all words have the
+// greatest value.
 func overwriteLive(w *World) error {
 	return os.WriteFile(filepath.Join(w.dir, live.FileName), bytes.Repeat([]byte{0xff}, int(format.LiveSize)), 0o600)
 }
 
-// cutScenarios are those of lostScenarios, each once.
+// cutScenarios has each of lostScenarios once, without the kind of damage.
 var cutScenarios = []Scenario{
 	{
 		Name: "losing live: reading and writing", Prepare: covered, After: (*Run).reopens,
@@ -90,7 +92,7 @@ var cutScenarios = []Scenario{
 				w, err := u.Watch(r.world.of, false)
 				if r.lostOr(a, "watching", err) {
 					r.put(a, false, 1)
-					if !r.schedule.lost { // else it would wait
+					if !r.schedule.lost { // otherwise it would wait
 						r.lostOr(a, "the next change", w.Next(ctx, func(*watch.Difference) error { return nil }))
 					}
 					w.Close()
@@ -127,8 +129,8 @@ var cutScenarios = []Scenario{
 	},
 }
 
-// lostOr notes an error that is not that of a live file which was cut, and reports whether
-// there was none.
+// lostOr fails the run at any error other than that for a lost live file, and reports
+// whether there was no error.
 func (r *Run) lostOr(p *Process, what string, err error) bool {
 	if p.space != nil {
 		err = p.space.Explain(what, err)
@@ -139,7 +141,7 @@ func (r *Run) lostOr(p *Process, what string, err error) bool {
 	return err == nil
 }
 
-// put commits a transaction, and makes it durable if that is wanted.
+// put commits a transaction, and makes it durable if durable is set.
 func (r *Run) put(p *Process, durable bool, keys ...uint64) {
 	r.next++
 	w := &write{value: r.next, keys: keys}
@@ -158,13 +160,13 @@ func (r *Run) put(p *Process, durable bool, keys ...uint64) {
 		return
 	}
 	if durable && r.lostOr(p, "sync", p.space.Sync()) {
-		for _, w := range r.writes { // and all before it
+		for _, w := range r.writes { // it and all transactions before it
 			w.durable = w.durable || w.outcome == committed && w.version <= version
 		}
 	}
 }
 
-// glance reads all keys: what it sees in a view does not change.
+// glance reads all keys in a view twice: both reads must agree.
 func (r *Run) glance(p *Process) {
 	tx, err := p.space.View()
 	if !r.lostOr(p, "view", err) {
@@ -184,7 +186,7 @@ func (r *Run) glance(p *Process) {
 	tx.DropView()
 }
 
-// equal reports whether two maps are.
+// equal reports whether two maps are equal.
 func equal(a, b map[uint64]uint64) bool {
 	if len(a) != len(b) {
 		return false
@@ -197,7 +199,7 @@ func equal(a, b map[uint64]uint64) bool {
 	return true
 }
 
-// opens opens the space, if nobody has lost it.
+// opens opens the space, unless live is lost and other processes still have it open.
 func (r *Run) opens(p *Process) bool {
 	err := p.open()
 	if err != nil && r.schedule.lost && errors.Is(err, failure.ErrBusy) && strings.Contains(err.Error(), "live file") {
@@ -213,8 +215,8 @@ func (r *Run) closes(p *Process) {
 	r.lostOr(p, "closing", err)
 }
 
-// reopens closes the space in all processes, once live is lost, opens it again, and looks whether
-// all is there that was durable.
+// reopens closes the space in all processes once live is lost, opens it again, and verifies
+// that it has everything that was durable.
 func (r *Run) reopens() {
 	if !r.schedule.lost {
 		return
@@ -251,7 +253,8 @@ func (r *Run) reopens() {
 	r.check(v, "after somebody went on")
 }
 
-// lastsOf looks whether a key has the value of the newest durable version, or of one after that.
+// lastsOf verifies that a key has the value of the newest durable version, or of a later
+// one.
 func (r *Run) lastsOf(key, before, got uint64) {
 	newest := &write{value: before >> 8}
 	for _, w := range r.writesOf(key) {

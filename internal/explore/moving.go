@@ -14,11 +14,11 @@ import (
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
-// movingScenarios are those in which blocks are moved, so that extents become free as a whole,
-// and in which the last user cuts the end of the heap file off.
+// movingScenarios are the scenarios in which a process moves blocks, so that whole extents
+// become free, or the last user cuts off the end of the heap file.
 var movingScenarios = []Scenario{
 	{
-		// A process moves all blocks there are, while another one replaces them.
+		// A process moves all blocks, while another process replaces them.
 		Name: "moving", Options: noJournal, Kills: 1, Small: true,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -46,7 +46,7 @@ var movingScenarios = []Scenario{
 		After: (*Run).unlisted,
 	},
 	{
-		// A process moves a map whose leaves are those of several slots each.
+		// A process moves a map in which several slots refer to each leaf.
 		Name: "moving a tree", Options: noJournal, Small: true, Prepare: many,
 		Threads: func(r *Run) []*Thread {
 			a := r.process(false)
@@ -54,8 +54,8 @@ var movingScenarios = []Scenario{
 		},
 	},
 	{
-		// A process moves blocks, while another one does, and a third one stands in a
-		// transaction, so that no sweep can begin.
+		// Two processes move blocks, while a third one stands in a transaction, so that no
+		// sweep can begin.
 		Name: "movers", Options: noJournal, Small: true,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(false), r.process(false), r.process(false)
@@ -69,8 +69,8 @@ var movingScenarios = []Scenario{
 		After: (*Run).allKnown,
 	},
 	{
-		// A process looks whether the heap file can be made to take less, until that brings
-		// no more, while another one writes a little.
+		// A process makes the heap file smaller until that brings no more, while another
+		// process writes a little.
 		Name: "looking at the heap", Small: true, Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -90,8 +90,8 @@ var movingScenarios = []Scenario{
 		},
 	},
 	{
-		// A process looks whether the heap file can be made to take less, while another one
-		// stands in a transaction.
+		// A process tries to make the heap file smaller, while another process stands in a
+		// transaction.
 		Name: "looking while one writes", Small: true, Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -99,7 +99,7 @@ var movingScenarios = []Scenario{
 			return []*Thread{
 				r.thread(a, "looker", func() {
 					r.await(&begun)
-					r.rest(a, 4) // two anchors for the journal, if that is long
+					r.rest(a, 4) // writes two anchors, if the journal is long
 					r.staysSo(a, "although no sweep could begin", func() { r.rest(a, 4) })
 					over = true
 				}),
@@ -110,8 +110,8 @@ var movingScenarios = []Scenario{
 		},
 	},
 	{
-		// A process makes all blocks lie elsewhere, while a program runs under Resume, whose
-		// state nobody else changes.
+		// A process moves all blocks, while a program runs under Resume, whose state no
+		// other process changes.
 		Name: "moving under a program", Options: noJournal, Small: true, Prepare: stateful,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -123,8 +123,8 @@ var movingScenarios = []Scenario{
 		},
 	},
 	{
-		// A process looks whether the heap file takes too much, after nearly all that was in
-		// it has been dropped.
+		// A process looks whether the heap file is too large, after nearly all of its
+		// contents were dropped.
 		Name: "a large heap", Small: true, Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a := r.process(false)
@@ -137,7 +137,7 @@ var movingScenarios = []Scenario{
 		},
 	},
 	{
-		// Blocks are moved while the journal tells of what others have changed.
+		// A process moves blocks while the journal records the changes of other processes.
 		Name: "moving with a journal", Kills: 1, Small: true, Prepare: covered,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(false)
@@ -149,8 +149,8 @@ var movingScenarios = []Scenario{
 		After: func(r *Run) { r.must("what is in the journal", r.processes[1].space.Journaled()) },
 	},
 	{
-		// The last user cuts the end of the file off, and may die on the way; another one
-		// opens the space, goes on, and does so too.
+		// The last user cuts off the end of the file, and may die meanwhile; another process
+		// opens the space, writes, and does the same.
 		Name: "cutting the heap", Options: noJournal, Kills: 1, Small: true, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.absent(false)
@@ -175,7 +175,7 @@ var movingScenarios = []Scenario{
 	},
 }
 
-// many makes a map of more than a leaf.
+// many creates a map with more than one leaf.
 func many(sp *engine.Space, w *World) error {
 	_, err := sp.Write(func(tx *engine.Tx) error {
 		for i := range uint64(200) {
@@ -189,7 +189,7 @@ func many(sp *engine.Space, w *World) error {
 	return err
 }
 
-// stateful makes the state of a program, among other blocks.
+// stateful creates the state of a program, among other blocks.
 func stateful(sp *engine.Space, w *World) (err error) {
 	first := uint64(0)
 	w.state.Value = layout.IdentityOf[uint64]()
@@ -197,7 +197,7 @@ func stateful(sp *engine.Space, w *World) (err error) {
 	return err
 }
 
-// resumed runs a program under Resume, which reaches a checkpoint after it has done something.
+// resumed runs a program under Resume. It calls fn, and then reaches a checkpoint.
 func (r *Run) resumed(p *Process, fn func()) {
 	u := p.space.NewSession()
 	defer u.Close()
@@ -216,7 +216,7 @@ func (r *Run) resumed(p *Process, fn func()) {
 	r.must("the mutex of a program", turn.Unlock())
 }
 
-// compact makes the files of the space take less, whatever comes of it.
+// compact makes the files of the space smaller, and ignores errors.
 func (r *Run) compact(p *Process) {
 	_, _, err := p.space.Compact(context.Background())
 	if !errors.Is(err, failure.ErrBusy) {
@@ -224,13 +224,13 @@ func (r *Run) compact(p *Process) {
 	}
 }
 
-// setWhen commits a transaction that sets a key, once another thread has done something, and
-// has begun it before.
+// setWhen commits a transaction that sets a key, and waits in it until another thread has
+// set done.
 func (r *Run) setWhen(p *Process, done *bool, key uint64) {
 	r.setForking(p, func(*engine.Tx) { r.await(done) }, key)
 }
 
-// staysSo looks whether nothing is done to the files by what fn does.
+// staysSo verifies that fn does not change the files.
 func (r *Run) staysSo(p *Process, although string, fn func()) {
 	before := r.resting(p)
 	fn()
@@ -239,14 +239,14 @@ func (r *Run) staysSo(p *Process, although string, fn func()) {
 	}
 }
 
-// unlisted looks whether what was free in extents that somebody has emptied was in its lists.
+// unlisted verifies that the free blocks in extents that a process empties are not in its lists.
 func (r *Run) unlisted() {
 	if upkeep.Listed != "" {
 		r.fail("%s", upkeep.Listed)
 	}
 }
 
-// allKnown looks whether a sweep is due if one would find space that nobody knows of (P3).
+// allKnown verifies that a sweep is due if it would find free space that is in no list (P3).
 func (r *Run) allKnown() {
 	a, due := r.processes[0], r.world.liveWords().SweepWish.Load() != 0
 	before := r.owners(a, "at the end")

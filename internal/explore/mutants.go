@@ -2,37 +2,36 @@ package explore
 
 import "slices"
 
-// A Mutant is the library with one fix taken out. Its changes are made to the copies of
-// the sources that are explored, and count only where the mutant is chosen; the library
-// itself has none of it.
+// A Mutant is the library without one fix. Instrument makes its changes in the copies of the
+// sources that are explored, under a condition that holds only if the mutant is chosen. The
+// library itself is unchanged.
 type Mutant struct {
 	Name    string
-	What    string // that goes wrong
-	Finds   string // the scenario that finds it
+	What    string // what goes wrong
+	Finds   string // name of the scenario that finds it
 	Changes []Change
-	// Near are parts of the names of the steps before which a schedule deviates; nil: all.
-	// That is for what takes more than one deviation, and would take hours to be found
-	// among all schedules that have so many.
+	// Near has parts of the names of the steps before which a schedule deviates; nil: all
+	// steps. It is for a mutant that needs more than one deviation, and would take hours to
+	// find among all schedules with that many.
 	Near []string
-	// Soon takes the place of Near where there is no time to look further: when all packages
-	// are tested. nil: Near does.
+	// Soon replaces Near in the test of all packages, which has less time. nil: Near.
 	Soon []string
-	// Long says that it may take minutes to be found: not when all packages are tested.
+	// Long says that finding it may take minutes: the test of all packages leaves it out.
 	Long bool
 }
 
-// A Change is one of a text that is in a file once. MUTANT stands for the condition.
+// A Change replaces a text that occurs once in a file. MUTANT stands for the condition.
 type Change struct{ File, Old, New string }
 
-// Mutants are all there are.
+// Mutants has all mutants.
 var Mutants = slices.Concat(mutants, journalMutants, movingMutants, forkMutants, lostMutants, lockMutants, expiringMutants, subscriberMutants)
 
-// mutants are those that are in no file of their own.
+// mutants has the mutants that are in no other file.
 var mutants = []Mutant{
 	{
 		Name: "dropped-listed-late", Finds: "writers",
 		Soon: []string{"commit."},
-		What: "what a transaction does not need is found by reading its blocks after the swap (I9)",
+		What: "a transaction finds its unused blocks by reading its blocks after the swap (I9)",
 		Changes: []Change{{"heap/txn.go",
 			"\tfor _, b := range t.unused {\n",
 			"\tif MUTANT {\n\t\tt.unused = t.unused[:0]\n\t\tfor _, a := range t.written {\n\t\t\tif hd := h.writable(a); t.dropped > 0 && hd.Kind() == format.KindNone {\n\t\t\t\tt.unused = append(t.unused, space{a, blockSize(hd)})\n\t\t\t}\n\t\t}\n\t}\n\tfor _, b := range t.unused {\n"}},
@@ -48,7 +47,7 @@ var mutants = []Mutant{
 	{
 		Name: "swap-ignores-base", Finds: "writers",
 		Soon: []string{"commit."},
-		What: "the swap of a commit goes through whatever was published since (I3, L3)",
+		What: "the swap of a commit succeeds even if another version was published since (I3, L3)",
 		Changes: []Change{{"live/live.go",
 			"if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {\n",
 			"if MUTANT {\n\t\tv.words.Current.Store(uint64(next))\n\t} else if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {\n"}},
@@ -56,7 +55,7 @@ var mutants = []Mutant{
 	{
 		Name: "base-not-held", Finds: "writers",
 		Soon: []string{"slot.State.Store", "commit."},
-		What: "a writer lets go of its base before the swap, so that its address can come back (L3)",
+		What: "a writer releases its base before the swap, so that a new state can get the same address (L3)",
 		Changes: []Change{{"turn/publish.go",
 			"\tinvariant.Point(\"commit.sealed\")\n",
 			"\tif MUTANT {\n\t\tw.Live.Release(hold)\n\t\t*hold = w.Live.HoldCurrent()\n\t}\n\tinvariant.Point(\"commit.sealed\")\n"},
@@ -70,7 +69,7 @@ var mutants = []Mutant{
 	{
 		Name: "freed-before-swap", Finds: "writers",
 		Soon: []string{"commit."},
-		What: "what a transaction frees is listed as pending whether its version was published or not (I2)",
+		What: "the blocks that a transaction frees become pending even if its version was not published (I2)",
 		Changes: []Change{{"turn/publish.go",
 			"\tif !*published {\n\t\tt.Aborted()\n",
 			"\tif !*published && MUTANT {\n\t\tt.Committed()\n\t\treturn nil\n\t}\n\tif !*published {\n\t\tt.Aborted()\n"}},
@@ -78,21 +77,21 @@ var mutants = []Mutant{
 	{
 		Name: "slots-before-current", Finds: "readers",
 		Soon: []string{"look again", "begin.slot"},
-		What: "blocks are reclaimed that the current version has freed, by a scan of the slots that was made before it was current (I2, L4)",
+		What: "a process reclaims blocks that the current version has freed, by a scan of the slots from before it was current (I2, L4)",
 		Changes: []Change{{"heap/reclaim.go",
 			"\th.live.Protected(&h.prot, h)\n",
 			"\tif before := slices.Clone(h.prot.Versions); MUTANT && len(before) > 0 {\n\t\th.live.Protected(&h.prot, h)\n\t\th.prot.Versions = before\n\t} else {\n\t\th.live.Protected(&h.prot, h)\n\t}\n"}},
 	},
 	{
 		Name: "reader-not-validated", Finds: "readers",
-		What: "a reader does not look again whether the version that it has claimed is current still (L4)",
+		What: "a reader does not verify that the version which it has claimed is still current (L4)",
 		Changes: []Change{{"live/slots.go",
 			"\t\tif v.words.Current.Load() == state {",
 			"\t\tif MUTANT || v.words.Current.Load() == state {"}},
 	},
 	{
 		Name: "lists-kept", Finds: "sweep",
-		What: "a process goes on with its lists although a sweep has begun (I7)",
+		What: "a process keeps using its lists although a sweep has begun (I7)",
 		Changes: []Change{{"heap/heap.go",
 			"if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {\n",
 			"if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch && MUTANT {\n\t\th.epoch = epoch\n\t} else if epoch != h.epoch {\n"}},
@@ -100,7 +99,7 @@ var mutants = []Mutant{
 	{
 		Name: "epoch-before-active", Finds: "sweep",
 		Soon: []string{"Epoch.", "Active"},
-		What: "a process looks at the epoch before it says that it uses its lists (I7)",
+		What: "a process reads the epoch before it announces that it uses its lists (I7)",
 		Changes: []Change{{"heap/heap.go",
 			"\th.live.Entry().Active.Store(1)\n\tif epoch",
 			"\tif MUTANT {\n\t\tif epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {\n\t\t\th.forget(epoch)\n\t\t}\n\t\th.live.Entry().Active.Store(1)\n\t\treturn\n\t}\n\th.live.Entry().Active.Store(1)\n\tif epoch"}},
@@ -109,7 +108,7 @@ var mutants = []Mutant{
 		Name: "sweep-with-active", Finds: "sweep",
 		Near: []string{"e.Active.Load", "sweep.", "begin.", "commit."},
 		Soon: []string{"w.Epoch.Add", "commit.swap"},
-		What: "a sweep goes on although somebody uses its lists (I7)",
+		What: "a sweep continues although a process uses its lists (I7)",
 		Changes: []Change{{"heap/sweep.go",
 			"\tinvariant.Point(\"sweep.emptied\")\n",
 			"\tinvariant.Point(\"sweep.emptied\")\n\tif MUTANT {\n\t\tothersActive = func() bool { return false }\n\t}\n"}},
@@ -158,7 +157,7 @@ var mutants = []Mutant{
 	},
 	{
 		Name: "pins-unprotected", Finds: "checkpoints",
-		What: "what a checkpoint pins is not protected (I2, C1)",
+		What: "the versions that a checkpoint pins are not protected (I2, C1)",
 		Changes: []Change{{"live/slots.go",
 			"\t\ts.Pins(state, insert)\n\t}\n",
 			"\t\tif !MUTANT {\n\t\t\ts.Pins(state, insert)\n\t\t}\n\t}\n"},
@@ -169,7 +168,7 @@ var mutants = []Mutant{
 	{
 		Name: "unheld-scan", Finds: "few slots",
 		Near: []string{"scan.unheld", "commit.", "Words().Salt"},
-		What: "a scan for the protected versions that gets no slot reads a state that may be another one by then (L12)",
+		What: "a scan for the protected versions that gets no slot reads a state whose block may have been reused (L12)",
 		Changes: []Change{{"live/slots.go",
 			"\t\tcurrent = v.validate(v.slots.scan.slot)\n",
 			"\t\tif !MUTANT {\n\t\t\tcurrent = v.validate(v.slots.scan.slot)\n\t\t} else if i := v.takeSlot(); i >= 0 {\n\t\t\tcurrent = v.fillSlot(i)\n\t\t\tdefer v.leaveSlot(i)\n\t\t\tdefer v.slots.local[i].words.State.Store(0)\n\t\t} else {\n\t\t\tcurrent = v.Current()\n\t\t}\n\t\tinvariant.Point(\"scan.unheld\")\n"},
@@ -180,7 +179,7 @@ var mutants = []Mutant{
 	{
 		Name: "gives-up-for-good", Finds: "giving up",
 		Near: []string{"Epoch."},
-		What: "a sweep that gives up after others had to forget their lists is not made up for (I4)",
+		What: "no sweep is due after a sweep that gave up when other processes had forgotten their lists (I4)",
 		Changes: []Change{{"upkeep/sweep.go",
 			"\t\t\tu.Live.Release(&hold)\n\t\t\tw.SweepWish.Store(1)\n",
 			"\t\t\tu.Live.Release(&hold)\n\t\t\tif !MUTANT {\n\t\t\t\tw.SweepWish.Store(1)\n\t\t\t}\n"}},
@@ -189,7 +188,7 @@ var mutants = []Mutant{
 		Name: "dead-sweeper-unknown", Finds: "giving up",
 		Near: []string{"sweep.", "Active"},
 		Soon: []string{"Active.Store"},
-		What: "a sweep is not made up for whose process dies in it, and has written nothing else (I4)",
+		What: "no sweep is due after a sweep whose process died, and had written nothing else (I4)",
 		Changes: []Change{{"upkeep/sweep.go",
 			"\tu.Live.Entry().Heartbeat.Add(1) //",
 			"\tif !MUTANT {\n\t\tu.Live.Entry().Heartbeat.Add(1)\n\t} //"}},
@@ -203,7 +202,7 @@ var mutants = []Mutant{
 	},
 	{
 		Name: "punched-when-taken", Finds: "punching",
-		What: "the space of what was marked is given back although somebody has taken it since (I8)",
+		What: "the space of a marked hole is given back although a process has taken the hole since (I8)",
 		Changes: []Change{{"heap/holes.go",
 			"\t\t\th.holes.add(r.extent, r.n)\n\t\t\tif inv",
 			"\t\t\th.holes.add(r.extent, r.n)\n\t\t\tif MUTANT {\n\t\t\t\th.aside.add(r.extent, r.n)\n\t\t\t}\n\t\t\tif inv"},
@@ -221,7 +220,7 @@ var mutants = []Mutant{
 	{
 		Name: "hole-unmarked-early", Finds: "punching",
 		Near: []string{"hole.", "punch."},
-		What: "a hole is said to be none before it has its space (I8)",
+		What: "the mark of a hole is removed before the hole has its space (I8)",
 		Changes: []Change{{"heap/holes.go",
 			"\tif err := h.uncut(); err != nil {\n",
 			"\tif MUTANT {\n\t\tfor i := range n {\n\t\t\th.setExtentClass(extent+i, format.ClassFree)\n\t\t}\n\t\tinvariant.Point(\"hole.unmarked\")\n\t}\n\tif err := h.uncut(); err != nil {\n"}},
@@ -229,14 +228,14 @@ var mutants = []Mutant{
 	{
 		Name: "punched-by-another", Finds: "compactors",
 		Near: []string{"punch.", "anchor.claimed"},
-		What: "holes are punched by one who is not the sweeper any more (I8)",
+		What: "a process that is no longer the sweeper punches holes (I8)",
 		Changes: []Change{{"upkeep/sweep.go",
 			"\t\tif is = u.Live.Words().Sweeper.Load() ==",
 			"\t\tif is = MUTANT || u.Live.Words().Sweeper.Load() =="}},
 	},
 	{
 		Name: "reaper-keeps-alive", Finds: "reaping",
-		What: "a dead process counts as alive while somebody cleans up after it (L2, L11)",
+		What: "a dead process counts as alive while another process cleans up after it (L2, L11)",
 		Changes: []Change{{"live/process.go",
 			"\tv.letGoOf(d)\n",
 			"\tfor _, i := range d.entries {\n\t\tif MUTANT {\n\t\t\tv.words.Processes[i].Dead.Store(0)\n\t\t\tif ok, _ := oslock.TryLock(v.locks, format.LockProcess+int64(i), false); ok {\n\t\t\t\tdefer func() { _ = oslock.Unlock(v.locks, format.LockProcess+int64(i)) }()\n\t\t\t}\n\t\t}\n\t}\n\tv.letGoOf(d)\n"}},

@@ -1,24 +1,24 @@
 package explore
 
-// forkMutants are those by which a fork is not refused something.
+// forkMutants has the mutants that do not refuse a fork something.
 var forkMutants = []Mutant{
 	{
 		Name: "fork-unnoticed", Finds: "a fork writes",
-		What: "a fork does not know that it is one (Q2)",
+		What: "a fork does not detect that it is a fork (Q2)",
 		Changes: []Change{{"member/fork.go",
 			"{ return mapping.Forked(m.process) }",
 			"{ return !MUTANT && mapping.Forked(m.process) }"}},
 	},
 	{
 		Name: "fork-begins", Finds: "a fork writes",
-		What: "a fork begins a transaction, out of the parent's lists (Q2)",
+		What: "a fork begins a transaction, with the parent's lists (Q2)",
 		Changes: []Change{{"turn/turn.go",
 			"\tif w.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tif w.ReadOnly {\n",
 			"\tif !MUTANT && w.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tif w.ReadOnly {\n"}},
 	},
 	{
 		Name: "fork-views", Finds: "a fork reads",
-		What: "a fork begins a view, in a slot of the parent's (Q2)",
+		What: "a fork begins a view, in a slot of the parent (Q2)",
 		Changes: []Change{{"engine/tx.go",
 			"\tif sp.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tif !sp.Live.HoldUnless(",
 			"\tif !MUTANT && sp.Forked() {\n\t\treturn failure.ErrForked\n\t}\n\tif !sp.Live.HoldUnless("},
@@ -42,7 +42,7 @@ var forkMutants = []Mutant{
 	},
 	{
 		Name: "fork-aborts", Finds: "a fork in a transaction",
-		What: "a fork gives back what a transaction has that the parent has begun (Q2)",
+		What: "a fork gives back the blocks of a transaction that the parent has begun (Q2)",
 		Changes: []Change{{"engine/tx.go",
 			"\tif sp.Forked() {\n\t\treturn // all that",
 			"\tif !MUTANT && sp.Forked() {\n\t\treturn // all that"}},
@@ -65,7 +65,7 @@ var forkMutants = []Mutant{
 	},
 	{
 		Name: "fork-ticks", Finds: "a fork in the background",
-		What: "the background of the parent goes on in a fork (Q2)",
+		What: "the parent's background work continues in a fork (Q2)",
 		Changes: []Change{{"engine/background.go",
 			"\tif b.sp.Forked() {",
 			"\tif !MUTANT && b.sp.Forked() {"}},
@@ -74,7 +74,7 @@ var forkMutants = []Mutant{
 		Name: "fork-flushes", Finds: "a fork in the background",
 		Near: []string{"commit.", "journal."},
 		Soon: []string{"journal.leading", "journal.write"},
-		What: "the background of the parent writes the journal in a fork (Q2)",
+		What: "the parent's background work writes the journal in a fork (Q2)",
 		Changes: []Change{{"durable/journal.go",
 			"\tif d.Forked() {",
 			"\tif !MUTANT && d.Forked() {"}},
@@ -83,7 +83,7 @@ var forkMutants = []Mutant{
 		Name: "fork-keeps-alive", Finds: "the parent of a fork dies",
 		Near: []string{"commit.", "fork", "entry.", "begin."},
 		Soon: []string{"commit.sealed"},
-		What: "a fork has the description of the lock by which others see that its parent lives (Q3)",
+		What: "a fork inherits the description of the lock by which other processes see that its parent lives (Q3)",
 		Changes: []Change{{"live/process.go",
 			"\tv.keeper.Close()\n\tv.keeper = nil\n",
 			"\tif !MUTANT {\n\t\tv.keeper.Close()\n\t\tv.keeper = nil\n\t}\n"}},

@@ -1,12 +1,13 @@
 package explore
 
-// journalMutants are those of the journal: of its records, of its segments, and of how long it is.
+// journalMutants has the mutants of the journal: of its records, its segments and its
+// length.
 var journalMutants = []Mutant{
 	{
 		Name: "segment-used-since", Finds: "segments",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"segment.chosen"},
-		What: "a segment is claimed that another one has used and released since it was chosen (J3)",
+		What: "a process claims a segment that another process has used and released since it was chosen (J3)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || v.words.SegmentCount.Load() <= i {",
 			"\t\tif !MUTANT && s.Last.Load() > floor || !explored.Mutant(\"segment-cut-off\") && v.words.SegmentCount.Load() <= i {"}},
@@ -15,14 +16,14 @@ var journalMutants = []Mutant{
 		Name: "segment-of-living", Finds: "segments",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"segment.claimed", "journal.write"},
-		What: "a segment is claimed that one who lives has claimed (J3)",
+		What: "a process claims a segment that another live process has claimed (J3)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n",
 			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tcontinue\n"}},
 	},
 	{
 		Name: "segment-not-filled", Finds: "segments",
-		What: "a segment is taken for unused although a record in it is needed (J3)",
+		What: "a segment counts as unused although a record in it is needed (J3)",
 		Changes: []Change{{"journal/journal.go",
 			"\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n",
 			"\t\tif !MUTANT {\n\t\t\tw.live.FillSegment(w.Segment(), format.Version(last.head.Last))\n\t\t}\n"}},
@@ -31,7 +32,7 @@ var journalMutants = []Mutant{
 		Name: "segment-made-since", Finds: "new segments",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"segment.chosen"},
-		What: "a segment is made that another one has made and filled since it was chosen (J5)",
+		What: "a process makes a segment that another process has made and filled since it was chosen (J5)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif v.words.SegmentCount.Load() > i {",
 			"\t\tif !MUTANT && v.words.SegmentCount.Load() > i {"}},
@@ -40,14 +41,14 @@ var journalMutants = []Mutant{
 		Name: "segment-cut-off", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"segment.chosen"},
-		What: "a segment is claimed that was cut off since it was chosen (J6)",
-		// Its change is in that of segment-used-since.
+		What: "a process claims a segment that was cut off since it was chosen (J6)",
+		// Its change is part of the change of segment-used-since.
 	},
 	{
 		Name: "cut-from-living", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"segment.claimed", "journal.write"},
-		What: "a segment is cut off that one who lives has claimed (J6)",
+		What: "a process cuts off a segment that another live process has claimed (J6)",
 		Changes: []Change{{"live/segments.go",
 			"\t\tif s.Last.Load() > floor || owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n",
 			"\t\tif s.Last.Load() > floor || !MUTANT && owner != 0 && v.Alive(format.Incarnation(owner)) {\n\t\t\tbreak\n"}},
@@ -56,7 +57,7 @@ var journalMutants = []Mutant{
 		Name: "cut-without-claims", Finds: "cutting",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"journal.shorter"},
-		What: "the claims of what is cut off end before it is cut off (J6)",
+		What: "the claims of the segments that are cut off end before the cut (J6)",
 		Changes: []Change{{"journal/journal.go",
 			"\tlv.DropTail(from)\n",
 			"\tlv.DropTail(from)\n\tif MUTANT {\n\t\tlv.ReleaseTail(from)\n\t}\n"}},
@@ -65,21 +66,21 @@ var journalMutants = []Mutant{
 		Name: "released-in-a-write", Finds: "cutting within",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"journal.write"},
-		What: "the writer of the journal gives its segment up while another goroutine writes there",
+		What: "the writer of the journal releases its segment while another goroutine writes there",
 		Changes: []Change{{"durable/journalrest.go",
 			"\tif d.Refused() != nil || !j.TryLock() {",
 			"\tif MUTANT {\n\t\tj.writer.Release()\n\t\treturn journal.Cut(j.file, d.Live, keptSegments)\n\t}\n\tif d.Refused() != nil || !j.TryLock() {"}},
 	},
 	{
 		Name: "chain-ignored", Finds: "after a loss of power",
-		What: "a record is replayed that follows another version than the one reached (J4)",
+		What: "a record is replayed that does not follow the version reached (J4)",
 		Changes: []Change{{"journal/replay.go",
 			"\t\tif before == chain { // else of another history\n",
 			"\t\tif MUTANT || before == chain { // else of another history\n"}},
 	},
 	{
 		Name: "hole-passed", Finds: "after a loss of power",
-		What: "the records after one that is missing are replayed (J4)",
+		What: "the records after a missing one are replayed (J4)",
 		Changes: []Change{{"journal/replay.go",
 			"\t\tif f.head.First > at+1 {\n",
 			"\t\tif MUTANT && f.head.First > at+1 {\n\t\t\tlist.list = append(list.list, piece{f, f.head.First, f.head.Last})\n\t\t\tlist.Last, chain = format.Version(f.head.Last), f.head.After\n\t\t\tcontinue\n\t\t}\n\t\tif f.head.First > at+1 {\n"}},
@@ -93,7 +94,7 @@ var journalMutants = []Mutant{
 	},
 	{
 		Name: "unlisted-written", Finds: "unlisted",
-		What: "a version that does not list its changes is told as one without any (J2)",
+		What: "the journal records a version that does not list its changes as one without changes (J2)",
 		Changes: []Change{{"durable/records.go",
 			"\tcase format.OpUnlisted:\n",
 			"\tcase format.OpUnlisted:\n\t\tif MUTANT {\n\t\t\treturn b, nil\n\t\t}\n"}},
@@ -101,7 +102,7 @@ var journalMutants = []Mutant{
 	{
 		Name: "raised-over-a-hole", Finds: "unlisted",
 		Soon: []string{"anchor."},
-		What: "versions count as written up to one that could not be (J1, J4)",
+		What: "versions count as written up to one that could not be written (J1, J4)",
 		Changes: []Change{{"durable/records.go",
 			"\t\tif moved := d.writePiece(written, last); moved != nil {\n",
 			"\t\tif MUTANT {\n\t\t\tlast = h.Version\n\t\t}\n\t\tif moved := d.writePiece(written, last); moved != nil {\n"}},
@@ -109,14 +110,14 @@ var journalMutants = []Mutant{
 	{
 		Name: "raised-after-one-anchor", Finds: "unlisted",
 		Soon: []string{"anchor."},
-		What: "one anchor takes the place of records, and a recovery may begin at the other (J1)",
+		What: "only one anchor replaces records, and a recovery may begin at the other (J1)",
 		Changes: []Change{{"durable/anchor.go",
 			"\tfor range 2 {\n\t\tif err := d.writeAnchor(nil, true, tell); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn nil\n",
 			"\tfor range 2 {\n\t\tif err := d.writeAnchor(nil, true, tell); err != nil {\n\t\t\treturn err\n\t\t}\n\t\tif MUTANT {\n\t\t\treturn nil\n\t\t}\n\t}\n\treturn nil\n"}},
 	},
 	{
 		Name: "rest-uncovered", Finds: "a journal at rest",
-		What: "a journal at rest stays long, since no anchors make it needless (J7)",
+		What: "a journal at rest stays long, since no anchors make it superfluous (J7)",
 		Changes: []Change{{"durable/journalrest.go",
 			"\tif err := d.coverJournal(version); err != nil || d.Live",
 			"\tif MUTANT {\n\t\treturn d.CutJournal()\n\t}\n\tif err := d.coverJournal(version); err != nil || d.Live"}},
@@ -124,7 +125,7 @@ var journalMutants = []Mutant{
 	{
 		Name: "rest-by-count", Finds: "a longer journal at rest",
 		Soon: []string{"journal.shorter"},
-		What: "the file of a journal at rest stays long, if a process dies that cuts it (J7)",
+		What: "the file of a journal at rest stays long if a process dies while it cuts the file (J7)",
 		Changes: []Change{{"durable/journalrest.go",
 			"\treturn size > keptSegments*format.SegmentSize, err\n",
 			"\treturn !MUTANT && size > keptSegments*format.SegmentSize, err\n"}},
@@ -145,14 +146,14 @@ var journalMutants = []Mutant{
 	},
 	{
 		Name: "trimmed-at-once", Finds: "a journal in use",
-		What: "what was in use a moment ago is cut off the journal (J8)",
+		What: "a process cuts off a segment that was in use a moment ago (J8)",
 		Changes: []Change{{"durable/journalrest.go",
 			"\tif most := max(keptSegments, r.most()); d.Live",
 			"\tif MUTANT {\n\t\treturn journal.Cut(d.journal.file, d.Live, keptSegments)\n\t}\n\tif most := max(keptSegments, r.most()); d.Live"}},
 	},
 	{
 		Name: "claim-kept", Finds: "a journal in use",
-		What: "who writes little keeps a segment, and all before it, although there is a free one (J8)",
+		What: "a process that writes little keeps its segment, and all before it, although an earlier one is free (J8)",
 		Changes: []Change{{"durable/journalrest.go",
 			"\t\tif w := d.journal.writer; w.Segment() >= used {\n",
 			"\t\tif w := d.journal.writer; !MUTANT && w.Segment() >= used {\n"}},
@@ -161,7 +162,7 @@ var journalMutants = []Mutant{
 		Name: "trimmed-in-a-write", Finds: "looking within",
 		Near: []string{"segment.", "journal."},
 		Soon: []string{"journal.write"},
-		What: "a look at the journal gives the segment up that another goroutine writes (J3, J8)",
+		What: "a look at the journal releases the segment that another goroutine writes (J3, J8)",
 		Changes: []Change{{"durable/journalrest.go",
 			"last > used && d.journal.TryLock() {\n\t\tdefer d.journal.Unlock()\n",
 			"last > used && (MUTANT || d.journal.TryLock()) {\n\t\tif !explored.Mutant(\"trimmed-in-a-write\") {\n\t\t\tdefer d.journal.Unlock()\n\t\t}\n"}},
@@ -169,7 +170,7 @@ var journalMutants = []Mutant{
 	{
 		Name: "written-before-write", Finds: "journal",
 		Near: []string{"journal."},
-		What: "versions are said to be in the journal before they are (J1)",
+		What: "versions count as written before they are in the journal (J1)",
 		Changes: []Change{{"durable/records.go",
 			"\tif err := d.journal.writer.Write(); err != nil {\n",
 			"\tif MUTANT {\n\t\td.Live.RaiseWritten(format.Version(last))\n\t}\n\tif err := d.journal.writer.Write(); err != nil {\n"}},
@@ -177,7 +178,7 @@ var journalMutants = []Mutant{
 	{
 		Name: "logged-used-again", Finds: "waiting for the journal",
 		Near: []string{"journal."},
-		What: "blocks are used again that the journal has to copy still (I2, J2)",
+		What: "blocks are reused that the journal still has to copy (I2, J2)",
 		Changes: []Change{{"heap/reclaim.go",
 			"\tfor n < len(h.logged) && h.logged[n].freed <= written {\n",
 			"\tif MUTANT {\n\t\twritten = h.prot.Current\n\t}\n\tfor n < len(h.logged) && h.logged[n].freed <= written {\n"}},
@@ -185,7 +186,7 @@ var journalMutants = []Mutant{
 	{
 		Name: "moved-unlooked", Finds: "waiting for the journal",
 		Near: []string{"journal.", "Words().Carved"},
-		What: "what cannot be copied is taken for damage although others have written it since, so that it was used again (J2)",
+		What: "a block that cannot be copied is reported as damage although another process has journaled it since, so that it was reused (J2)",
 		Changes: []Change{{"durable/records.go",
 			"\tif d.Live.Words().Written.Load() != written {\n",
 			"\tif !MUTANT && d.Live.Words().Written.Load() != written {\n"}},

@@ -1,11 +1,11 @@
 package explore
 
-// movingMutants are those of moving blocks, and of cutting the end of the heap file off.
+// movingMutants has the mutants of moving blocks, and of cutting off the end of the heap file.
 var movingMutants = []Mutant{
 	{
 		Name: "moved-from-held", Finds: "moving",
 		Near: []string{"move."},
-		What: "blocks are moved of the version in which they were found, and not of the newest one (P1)",
+		What: "the blocks of the version in which they were found are moved, not those of the newest one (P1)",
 		Changes: []Change{{"upkeep/evacuate.go",
 			"\t\tword := w.State.Table\n",
 			"\t\tif MUTANT {\n\t\t\tw.State.Table = e.table\n\t\t}\n\t\tword := w.State.Table\n"},
@@ -19,21 +19,21 @@ var movingMutants = []Mutant{
 	{
 		Name: "moved-unsure", Finds: "moving",
 		Near: []string{"move."},
-		What: "what has come into the place of a block is taken for that block (P2)",
+		What: "a block that has replaced another one is mistaken for it (P2)",
 		Changes: []Change{{"upkeep/evacuate.go",
 			"\tif m.Away && a == m.Addr() && (",
 			"\tif m.Away && (MUTANT || a == m.Addr()) && ("}},
 	},
 	{
 		Name: "moved-unreferred", Finds: "moving a tree",
-		What: "one slot of several that lead to a moved leaf leads to where it lay (P1)",
+		What: "one of several slots that refer to a moved leaf keeps the old address (P1)",
 		Changes: []Change{{"upkeep/evacuate.go",
 			"\tif m.Kind == format.KindInner {\n\t\tend",
 			"\tif !MUTANT && m.Kind == format.KindInner {\n\t\tend"}},
 	},
 	{
 		Name: "withheld-listed", Finds: "moving",
-		What: "what is free in extents that are to be emptied is in the lists of the one who empties them (P3)",
+		What: "the free blocks in extents that a process empties are in its lists (P3)",
 		Changes: []Change{{"upkeep/sweep.go",
 			"\t\tmarks.Withhold(withheld)\n",
 			"\t\tif !MUTANT {\n\t\t\tmarks.Withhold(withheld)\n\t\t}\n"}},
@@ -41,7 +41,7 @@ var movingMutants = []Mutant{
 	{
 		Name: "freed-listed", Finds: "moving within",
 		Near: []string{"move.", "begin."},
-		What: "what becomes free in extents that are to be emptied gets into the lists of the one who empties them (P3)",
+		What: "the blocks that become free in extents that a process empties get into its lists (P3)",
 		Changes: []Change{{"heap/refill.go",
 			"\tcase h.avoided != nil && h.avoided",
 			"\tcase !MUTANT && h.avoided != nil && h.avoided"}},
@@ -49,7 +49,7 @@ var movingMutants = []Mutant{
 	{
 		Name: "swept-too-early", Finds: "movers",
 		Near: []string{"move."},
-		What: "no sweep is due although blocks were left to one after another process has swept (P3)",
+		What: "no sweep is due although blocks were left to a sweep after another process has swept (P3)",
 		Changes: []Change{{"upkeep/shrink.go",
 			"\t\tif s.busy || err != nil { //",
 			"\t\tif !MUTANT && (s.busy || err != nil) { //"}},
@@ -58,14 +58,14 @@ var movingMutants = []Mutant{
 		Name: "cut-unknown", Finds: "cutting the heap",
 		Near: []string{"shorten.", "anchor.", "close."},
 		Soon: []string{"Words().Limit.Load", "shorten."},
-		What: "the heap file is cut although one of the usable anchors says that it is longer (U1)",
+		What: "the heap file is cut although a usable anchor reaches beyond the new end (U1)",
 		Changes: []Change{{"upkeep/shorten.go",
 			"err != nil || !spacefile.ReachBeyond(anchors, end) {\n",
 			"MUTANT || err != nil || !spacefile.ReachBeyond(anchors, end) {\n"}},
 	},
 	{
 		Name: "cut-in-use", Finds: "cutting the heap",
-		What: "what is cut off stays in the lists of the one who cuts it off (U1)",
+		What: "the extents that a process cuts off stay in its lists (U1)",
 		Changes: []Change{{"heap/evacuate.go",
 			"\t\tfirst = list.list[len(list.list)-1].extent\n\t\tlist.cutLast()\n",
 			"\t\tfirst = list.list[len(list.list)-1].extent\n\t\tif MUTANT {\n\t\t\tbreak\n\t\t}\n\t\tlist.cutLast()\n"}},
@@ -73,7 +73,7 @@ var movingMutants = []Mutant{
 	{
 		Name: "cut-before-told", Finds: "cutting the heap",
 		Near: []string{"shorten.", "anchor.", "close."},
-		What: "live is told of the end when the file was cut, and not before (U2)",
+		What: "the end in live is set after the file was cut, and not before (U2)",
 		Changes: []Change{{"heap/evacuate.go",
 			"\th.live.Words().Carved.Store(below)\n\th.live.Words().End.Store(below)\n",
 			"\th.live.Words().Carved.Store(below)\n\tif !MUTANT {\n\t\th.live.Words().End.Store(below)\n\t}\n"},
@@ -94,28 +94,28 @@ var movingMutants = []Mutant{
 	{
 		Name: "mover-passed", Finds: "moving under a program",
 		Near: []string{"move.", "Mover", "Resume"},
-		What: "a program resumes beside one who moves, and who may not have seen that (P5)",
+		What: "a program resumes beside a process that moves blocks and may not have seen that (P5)",
 		Changes: []Change{{"engine/resume.go",
 			"\tif sp.Live.Words().Mover.Load() != 0 {",
 			"\tif !MUTANT && sp.Live.Words().Mover.Load() != 0 {"}},
 	},
 	{
 		Name: "large-as-ever", Finds: "a large heap",
-		What: "a heap file that takes much more than it needs is left so (H1)",
+		What: "a heap file that takes much more than it needs stays so (H1)",
 		Changes: []Change{{"upkeep/shrink_due.go",
 			"\tif err != nil || disk <= ample(bytes) {\n",
 			"\tif MUTANT || err != nil || disk <= ample(bytes) {\n"}},
 	},
 	{
 		Name: "large-for-ever", Finds: "looking at the heap",
-		What: "the heap file is made to take less at each look, although that brings nothing any more (H2)",
+		What: "each look tries to make the heap file smaller, although that no longer helps (H2)",
 		Changes: []Change{{"upkeep/shrink_due.go",
 			"\treturn w.ShrunkAt.Load() != uint64(version) && u.outgrown(",
 			"\treturn MUTANT || w.ShrunkAt.Load() != uint64(version) && u.outgrown("}},
 	},
 	{
 		Name: "shrunk-around-a-writer", Finds: "looking while one writes",
-		What: "the heap file is to be made to take less while no sweep can begin (H3)",
+		What: "a look tries to make the heap file smaller while no sweep can begin (H3)",
 		Changes: []Change{{"upkeep/shrink_due.go",
 			"!u.shrinkDue() || u.othersActive() {\n",
 			"!u.shrinkDue() || !MUTANT && u.othersActive() {\n"}},

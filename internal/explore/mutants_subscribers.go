@@ -1,10 +1,10 @@
 package explore
 
-// subscriberMutants are those of who keeps changes for whom.
+// subscriberMutants has the mutants of subscriptions and replicas.
 var subscriberMutants = []Mutant{
 	{
 		Name: "segment-of-subscriber", Finds: "segments of a subscriber",
-		What: "a segment is claimed anew that a subscription needs (CH1)",
+		What: "a process claims a segment that a subscription needs (CH1)",
 		Changes: []Change{{"live/subscriptions.go",
 			"{ return min(v.JournalFloor(), v.SubscriptionFloor()) }",
 			"{\n\tif MUTANT {\n\t\treturn v.JournalFloor()\n\t}\n\treturn min(v.JournalFloor(), v.SubscriptionFloor())\n}"}},
@@ -13,28 +13,28 @@ var subscriberMutants = []Mutant{
 		Name: "taken-over-subscriber", Finds: "subscribing",
 		Near: []string{"subscribe.", "Subscriptions", "position", "maker", "commit.swap"},
 		Soon: []string{"subscribe.written"},
-		What: "one subscribes whose turn was taken over, and does not begin after what was published meanwhile (CH1)",
+		What: "a subscriber whose turn was taken over does not begin after the versions published meanwhile (CH1)",
 		Changes: []Change{{"changes/subscriptions.go",
 			"\t\t\tif err == nil && !sure {\n",
 			"\t\t\tif err == nil && !MUTANT && !sure {\n"}},
 	},
 	{
 		Name: "never-lost", Finds: "a slow subscriber",
-		What: "the journal gets another segment although a subscription keeps more than it may (CH2)",
+		What: "the journal gets another segment although a subscription exceeds its limit (CH2)",
 		Changes: []Change{{"journal/journal.go",
 			"\tif !ok && w.live.Subscribed() { // CH2\n",
 			"\tif !ok && !MUTANT && w.live.Subscribed() { // CH2\n"}},
 	},
 	{
 		Name: "next-not-counted", Finds: "a slow subscriber",
-		What: "the segment that the journal is about to get does not count (CH2)",
+		What: "the segment that the journal is about to get does not count for the limit (CH2)",
 		Changes: []Change{{"journal/journal.go",
 			"\t\t\treturn format.SegmentSize + w.Beside(after)\n",
 			"\t\t\tif MUTANT {\n\t\t\t\treturn w.Beside(after)\n\t\t\t}\n\t\t\treturn format.SegmentSize + w.Beside(after)\n"}},
 	},
 	{
 		Name: "asides-uncounted", Finds: "a slow subscriber and asides",
-		What: "a subscription keeps more asides than it may (CH2)",
+		What: "a subscription keeps more asides than its limit allows (CH2)",
 		Changes: []Change{{"changes/aside.go",
 			"\tsubscription.LoseBehind(k.Live, k.asideBytes)\n",
 			"\tif !MUTANT {\n\t\tsubscription.LoseBehind(k.Live, k.asideBytes)\n\t}\n"}},
@@ -50,7 +50,7 @@ var subscriberMutants = []Mutant{
 		Name: "confirmed-unfiled", Finds: "a subscriber",
 		Near: []string{"confirm.", "position"},
 		Soon: []string{"confirm.written"},
-		What: "live says that a subscription needs less before its file does (CH5)",
+		What: "live notes a confirmation before the file of the subscription does (CH5)",
 		Changes: []Change{{"changes/subscriptions.go",
 			"\t\tif err := k.put(name, version, s.Limit); err != nil { // CH5\n\t\t\treturn err\n\t\t}\n\t\twritten",
 			"\t\tif MUTANT {\n\t\t\tsubscription.Confirm(k.Live, s.Slot, version)\n\t\t\tinvariant.Point(\"confirm.written\")\n\t\t}\n\t\tif err := k.put(name, version, s.Limit); err != nil { // CH5\n\t\t\treturn err\n\t\t}\n\t\twritten"}},
@@ -59,7 +59,7 @@ var subscriberMutants = []Mutant{
 		Name: "two-of-one-name", Finds: "one name",
 		Near: []string{"subscribe.", "Subscriptions", "position", "maker"},
 		Soon: []string{"subscribe.written"},
-		What: "two processes make a subscription of one name, and both stay (CH5)",
+		What: "two processes create a subscription of one name, and both stay (CH5)",
 		Changes: []Change{{"changes/subscriptions.go",
 			"\t\tif s.Name == name && s.Slot != first.Slot {\n",
 			"\t\tif !MUTANT && s.Name == name && s.Slot != first.Slot {\n"}},
@@ -81,21 +81,21 @@ var subscriberMutants = []Mutant{
 	{
 		Name: "outrun-in-replica", Finds: "two appliers",
 		Soon: []string{"begin.", "commit."},
-		What: "who takes the turn over in a replica publishes a version that its leader did not have (RP3)",
+		What: "a process that takes over the turn in a replica publishes a version that its leader did not have (RP3)",
 		Changes: []Change{{"turn/turn.go",
 			"&& w.Live.Words().Replica.Load() == 0 { // else RP3",
 			"&& (MUTANT || w.Live.Words().Replica.Load() == 0) { // else RP3"}},
 	},
 	{
 		Name: "written-in-replica", Finds: "two appliers",
-		What: "a transaction of its own is published in a replica (RP1)",
+		What: "a replica publishes a transaction of its own (RP1)",
 		Changes: []Change{{"engine/replica.go",
 			"\tif !sp.Changes.IsReplica() || ctx.Value",
 			"\tif MUTANT || !sp.Changes.IsReplica() || ctx.Value"}},
 	},
 	{
 		Name: "applied-unlooked", Finds: "two appliers",
-		What: "a frame is applied that does not follow the newest version (RP1)",
+		What: "a replica applies a frame that does not follow its newest version (RP1)",
 		Changes: []Change{{"engine/replica.go",
 			"\tif err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil {",
 			"\tif err := f.Follows(sp.Head.Tag, uint64(tx.Version()), tx.State.Chain); err != nil && !MUTANT {"}},
@@ -103,7 +103,7 @@ var subscriberMutants = []Mutant{
 	{
 		Name: "promoted-before-removed", Finds: "promoting",
 		Soon: []string{"replica."},
-		What: "live says that a replica can be written to before its file is gone (RP4)",
+		What: "live allows writes to a replica before its file is removed (RP4)",
 		Changes: []Change{{"changes/replica.go",
 			"\tlead := k.lead()\n\tif err := k.removed(format.ReplicaName)",
 			"\tlead := k.lead()\n\tif MUTANT {\n\t\tk.Live.Words().Replica.Store(0)\n\t\tinvariant.Point(\"replica.removed\")\n\t}\n\tif err := k.removed(format.ReplicaName)"}},

@@ -12,8 +12,8 @@ import (
 
 const stepPoint = step.Point
 
-// judge looks at what a run has left, lets everybody who is alive go on for a while, and
-// looks again.
+// judge judges the result of a run, lets all live processes continue for a while, and judges
+// again.
 func (r *Run) judge() {
 	for _, p := range r.processes {
 		if p.space != nil && !p.dead && !p.closed {
@@ -46,12 +46,12 @@ func (r *Run) judge() {
 		}
 	}
 	r.audit(v, "after everybody went on")
-	if len(r.admitted) > 0 && r.schedule.mutant == "" { // of a mutant it must be harm that is found
+	if len(r.admitted) > 0 && r.schedule.mutant == "" { // a mutant must be found by the harm that it does
 		r.fail("a fork was not refused %v", r.admitted)
 	}
 }
 
-// audit looks whether everything is right while nobody does anything.
+// audit verifies everything while no thread runs.
 func (r *Run) audit(v *Process, when string) {
 	if r.schedule.failure != "" {
 		return
@@ -77,8 +77,9 @@ func (r *Run) audit(v *Process, when string) {
 	r.compare(got, when)
 }
 
-// sweepDue looks whether a sweep is due if one has begun, which makes all forget what they had,
-// and has come to nothing. What a dead one has left undone counts once somebody cleans up.
+// sweepDue verifies that a sweep is due if an earlier one has begun, and so made all
+// processes forget their lists, and did not finish. It first cleans up after dead processes,
+// which may make a sweep due.
 func (r *Run) sweepDue(v *Process, when string) {
 	w := r.world.liveWords()
 	lv, _ := v.space.Parts()
@@ -88,9 +89,9 @@ func (r *Run) sweepDue(v *Process, when string) {
 	}
 }
 
-// compare compares what is there with what was told to the writers.
+// compare compares the contents of the map with the outcomes that the writers were told.
 func (r *Run) compare(got map[uint64]uint64, when string) {
-	want := map[uint64]*write{} // the newest that was told to be committed
+	want := map[uint64]*write{} // by key: the newest acknowledged transaction
 	for _, w := range r.writes {
 		if w.outcome != committed {
 			continue
@@ -122,15 +123,15 @@ func (r *Run) compare(got map[uint64]uint64, when string) {
 	}
 }
 
-// perhaps reports whether the value is one of a transaction whose process died in it.
+// perhaps reports whether the value is from a transaction whose process died in it.
 func (r *Run) perhaps(key, value uint64) bool {
 	return slices.ContainsFunc(r.writes, func(w *write) bool {
 		return w.outcome == unknown && w.value<<8 == value && slices.Contains(w.keys, key)
 	})
 }
 
-// owners looks whether each block has one owner: the versions that can be reached, the
-// lists of one process, or one stack of batches. It returns how many bytes have none.
+// owners verifies that each block has at most one owner: the reachable versions, the lists
+// of one process, or one stack of batches. It returns how many bytes have no owner.
 func (r *Run) owners(v *Process, when string) (unknown uint64) {
 	words := r.world.liveWords()
 	c := census{r: r, when: when, base: r.world.region.Base(), units: make([]uint8, words.Carved.Load()/16)}
@@ -168,7 +169,7 @@ type census struct {
 	owners []string
 }
 
-// as returns what is called with the blocks of an owner.
+// as returns a function that notes a block of an owner.
 func (c *census) as(owner string) func(a format.Addr, size format.ByteCount, free bool) {
 	c.owners = append(c.owners, owner)
 	number := uint8(len(c.owners))

@@ -14,10 +14,10 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 )
 
-// runFrames are the bytes of a segment that a run can write, at the most.
+// runFrames is the greatest number of bytes that a run writes in a segment.
 const runFrames = 64 << 10
 
-// journalFrames returns what a run may have written of all segments.
+// journalFrames returns the parts of all segments that a run may have written.
 func (w *World) journalFrames() (b []byte, err error) {
 	f, err := os.Open(filepath.Join(w.dir, journal.FileName))
 	if err != nil {
@@ -34,10 +34,10 @@ func (w *World) journalFrames() (b []byte, err error) {
 	return b, err
 }
 
-// A recordName is that of a version in one history of the space.
+// A recordName identifies a version in one history of the space.
 type recordName struct{ version, chain uint64 }
 
-// eachRecord calls fn with all records of the frames, in the order in which they lie there.
+// eachRecord calls fn with all records of the frames, in their order in the file.
 func eachRecord(b []byte, fn func(h format.RecordHead, ops []byte)) error {
 	for at := 0; at+format.FrameHeadSize <= len(b); at += format.FrameAlign {
 		h, ok := format.DecodeFrameHead(b[at:])
@@ -49,10 +49,10 @@ func eachRecord(b []byte, fn func(h format.RecordHead, ops []byte)) error {
 		for rest := b[at+format.FrameHeadSize : end]; len(rest) > 0; want++ {
 			head, ops, next, ok := format.NextRecord(rest)
 			if !ok {
-				return fmt.Errorf("a frame at %d, whose records do not fit it", at)
+				return fmt.Errorf("the records of the frame at %d go beyond its end", at)
 			}
 			if head.Version != want {
-				return fmt.Errorf("a frame at %d, in which version %d is where %d should be", at, head.Version, want)
+				return fmt.Errorf("the frame at %d has version %d in place of version %d", at, head.Version, want)
 			}
 			fn(head, ops)
 			rest = next
@@ -67,7 +67,7 @@ func isAside(ops []byte) bool {
 	return ok && format.OpKindOf(h.What) == format.OpAside
 }
 
-// findAbandoned notes what the journal tells of versions that a loss of power has undone.
+// findAbandoned notes the journal's records of versions that a power loss has undone.
 func (w *World) findAbandoned() error {
 	w.abandoned = map[recordName]bool{}
 	b, err := w.journalFrames()
@@ -82,9 +82,9 @@ func (w *World) findAbandoned() error {
 	})
 }
 
-// records looks whether the journal tells the truth (J2): a version has the same changes
-// wherever it is told of, they are what it has set, and none of them was copied from a block that
-// was reclaimed by then.
+// records verifies the records of the journal (J2). All records of a version have the same
+// changes; these are the changes of its transaction; and no change was copied from a block
+// that had been reclaimed.
 func (r *Run) records(when string) {
 	if r.world.options.NoJournal {
 		return
@@ -109,7 +109,7 @@ func (r *Run) records(when string) {
 		}
 		if aside := isAside(ops); !aside && set[h.Version] != nil && set[h.Version].unlisted {
 			r.fail("%s: the journal tells of version %d, which does not list its changes", when, h.Version)
-		} else if aside { // what is in it is seen by who reads the frames
+		} else if aside { // framesAfter verifies its contents
 			told[n] = ops
 			return
 		}

@@ -15,9 +15,10 @@ import (
 	"github.com/everheap/everheap/internal/journal"
 )
 
-// replicaScenarios are those of a space that takes the changes of its leader alone. The frames are of
-// the space itself, which has lost the versions by a loss of power, and has become a replica of what it
-// was. Each frame is applied once (RP1), and nobody publishes anything else before it is promoted.
+// replicaScenarios are the scenarios of a replica, which takes only the changes of its
+// leader. The frames are from the space itself: it has lost their versions by a power loss,
+// and has become a replica of its former self. Each frame is applied once (RP1), and no
+// process publishes anything else before the replica is promoted.
 var replicaScenarios = []Scenario{
 	{
 		// Two processes apply the same frames, and try to write.
@@ -45,8 +46,8 @@ var replicaScenarios = []Scenario{
 	},
 }
 
-// leadFirst makes frames, of versions that list their changes and of one that does not, and makes the space
-// a replica.
+// leadFirst makes frames, of versions that list their changes and of one that does not, and
+// turns the space into a replica.
 func leadFirst(sp *engine.Space, w *World) error {
 	if err := subscribed(64<<20)(sp, w); err != nil {
 		return err
@@ -78,7 +79,7 @@ func leadFirst(sp *engine.Space, w *World) error {
 	return errors.Join(sp.Changes.Drop(subscriber), sp.BecomeReplica(""))
 }
 
-// loseLed loses what came after the anchors.
+// loseLed loses the versions after the anchors.
 func loseLed(w *World) error {
 	path := filepath.Join(w.dir, journal.FileName)
 	info, err := os.Stat(path)
@@ -93,7 +94,7 @@ func loseLed(w *World) error {
 	return errors.Join(err, os.Truncate(path, 0), os.Truncate(path, info.Size()))
 }
 
-// led notes what the frames would make.
+// led notes the changes of the frames.
 func (r *Run) led() {
 	r.applied = map[uint64]bool{}
 	for i, f := range r.world.frames {
@@ -101,7 +102,7 @@ func (r *Run) led() {
 	}
 }
 
-// apply applies a frame, unless that was done.
+// apply applies a frame, unless it was applied before.
 func (r *Run) apply(p *Process, f *changes.Frame, w *write) {
 	err := p.space.ApplyFrame(context.Background(), f)
 	switch newest, _ := p.space.NewestVersion(); {
@@ -112,7 +113,7 @@ func (r *Run) apply(p *Process, f *changes.Frame, w *write) {
 		if err == nil {
 			r.applied[f.Version] = true
 		}
-	case r.ledEnds: // it is no replica any more, or has another history
+	case r.ledEnds: // the space is no longer a replica, or has another history
 	default:
 		r.fail("applying the frame of version %d to version %d: %v", f.Version, newest, err)
 	}
@@ -125,7 +126,7 @@ func (r *Run) applyAll(p *Process) {
 	}
 }
 
-// readOnly looks whether one who writes is refused.
+// readOnly verifies that the replica refuses a transaction.
 func (r *Run) readOnly(p *Process) {
 	_, err := p.space.Write(func(tx *engine.Tx) error { return r.world.store(tx, 5, 1<<8) })
 	if !errors.Is(err, failure.ErrReadOnly) && !errors.Is(err, failure.ErrSuspended) {
@@ -133,14 +134,14 @@ func (r *Run) readOnly(p *Process) {
 	}
 }
 
-// promote makes the replica a space that is written to.
+// promote promotes the replica to a writable space.
 func (r *Run) promote(p *Process) {
-	r.ledEnds = true // from some moment on
+	r.ledEnds = true // at some moment from now on
 	r.must("promoting", p.space.Promote(context.Background()))
 }
 
-// promoted looks whether the file and the word say the same (RP4), applies what is left, and promotes the
-// replica, since all write from then on.
+// promoted verifies that the replica's file and its word in live agree (RP4), applies the
+// remaining frames, and promotes the replica, since all processes write from then on.
 func (r *Run) promoted() {
 	_, err := os.Stat(filepath.Join(r.world.dir, format.ReplicaName))
 	if filed := err == nil; filed && r.world.liveWords().Replica.Load() == 0 {

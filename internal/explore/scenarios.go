@@ -12,29 +12,29 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// A Scenario is a number of processes and what each of them does.
+// A Scenario has some processes and the work of their threads.
 type Scenario struct {
 	Name    string
 	Options engine.Options
 	Prepare func(sp *engine.Space, w *World) error
-	Lose    func(w *World) error // what a loss of power takes, after Prepare, when nobody has the space open
-	Small   bool                 // the least is worth to be moved, and to be cut off
-	Kills   int                  // processes that die, at most
-	Cut     func(w *World) error // what is done to the live file, before any step, once; nil: nothing
+	Lose    func(w *World) error // loses what a power loss would, after Prepare, while no process has the space open
+	Small   bool                 // the least amount of memory is worth moving, and cutting off
+	Kills   int                  // how many processes may die
+	Cut     func(w *World) error // damages the live file, once, before any step; nil: nothing does
 	Threads func(r *Run) []*Thread
-	After   func(r *Run) // looks at what only this scenario promises, when all has come to its end
+	After   func(r *Run) // verifies the promises of this scenario alone, at the end
 }
 
 var noJournal = engine.Options{NoJournal: true}
 
-// Scenarios are all there are.
+// Scenarios has all scenarios.
 var Scenarios = slices.Concat(scenarios, journalScenarios, movingScenarios, forkScenarios, lostScenarios, lockScenarios, expiringScenarios, subscriberScenarios, replicaScenarios)
 
-// scenarios are those that are in no file of their own.
+// scenarios has the scenarios that are in no other file.
 var scenarios = []Scenario{
 	{
-		// A transaction that drops blocks of its own is taken over, or its process dies,
-		// while others replace what it wrote and use the space again.
+		// A transaction that drops its own blocks is taken over, or its process dies, while
+		// other processes replace its changes and reuse the blocks.
 		Name: "writers", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -49,7 +49,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A reader reads twice in one version, while writers replace what it sees.
+		// A reader reads twice in one version, while writers replace the entries that it reads.
 		Name: "readers", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(false)
@@ -64,11 +64,11 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A process sweeps what a dead one has left, while others write, tidy and hand over.
+		// A process sweeps up the space of a dead process, while others write, tidy and hand over.
 		Name: "sweep", Options: noJournal, Kills: 1, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
-			r.set(b, 1, 3) // it has lists, which the sweep makes it forget
+			r.set(b, 1, 3) // b has lists now, which the sweep makes it forget
 			return []*Thread{
 				r.thread(a, "sweeper", func() { r.sweep(a) }),
 				r.thread(b, "writer", func() {
@@ -80,7 +80,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A process hands over what it has without the writer lock, while another one sweeps.
+		// A process hands over its free space without the writer lock, while another process sweeps.
 		Name: "tidying", Options: noJournal, Kills: 1, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -95,7 +95,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Two processes sweep, and a third one uses what they find.
+		// Two processes sweep, and a third one uses the space that they find.
 		Name: "sweeps", Options: noJournal, Kills: 1, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(true), r.process(true), r.process(false)
@@ -107,7 +107,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Free space goes from hand to hand by the stacks of batches.
+		// Processes exchange free space through the stacks of batches.
 		Name: "batches", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -123,7 +123,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Anchors are written while versions pass, by two processes.
+		// Two processes write anchors while versions pass.
 		Name: "anchors", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -142,8 +142,8 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A process dies or stands still while it writes an anchor, and others replace what
-		// is in its version.
+		// A process dies or stands still while it writes an anchor, and other processes
+		// replace the entries of the anchored version.
 		Name: "an anchor", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -177,7 +177,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Versions are pinned and restored while others write and sweep.
+		// A process pins and restores versions while others write and sweep.
 		Name: "checkpoints", Options: noJournal, Kills: 1,
 		Prepare: func(sp *engine.Space, w *World) error { return sp.Checkpoints.Add("before", false) },
 		Threads: func(r *Run) []*Thread {
@@ -200,8 +200,8 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A process that has no slot left tidies, while others write. What it has freed a
-		// checkpoint needs that no anchor knows of.
+		// A process without a free slot tidies, while others write. It has freed blocks that
+		// a checkpoint needs, and no anchor names that checkpoint.
 		Name: "few slots", Options: noJournal,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -232,7 +232,8 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A sweep gives up, or comes to no end, since others use their lists or sweep.
+		// A sweep gives up or does not finish, since other processes use their lists or
+		// sweep.
 		Name: "giving up", Options: noJournal, Kills: 1, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
 			a, b, c := r.process(true), r.process(false), r.process(false)
@@ -245,7 +246,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Free extents are given back to the file system, while others take them.
+		// A process gives free extents back to the file system, while others take them.
 		Name: "punching", Options: noJournal, Kills: 1, Prepare: leave,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -266,7 +267,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Commits are journaled by whoever leads, and their blocks wait for that.
+		// The leading process journals the commits, and their freed blocks wait for that.
 		Name: "journal", Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(true)
@@ -284,7 +285,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// A process closes the space while goroutines of its own write and read.
+		// A process closes the space while its own goroutines write and read.
 		Name: "closing",
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -296,7 +297,7 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Processes come and go.
+		// Processes open and close the space.
 		Name: "coming and going", Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.absent(true)
@@ -314,8 +315,8 @@ var scenarios = []Scenario{
 		},
 	},
 	{
-		// Somebody cleans up after a dead process, and stands still or dies in it: the dead
-		// one is dead for all others all the same, at every moment.
+		// A process cleans up after a dead process, and stands still or dies meanwhile. At
+		// every moment the dead process is dead for all others.
 		Name: "reaping", Options: noJournal, Kills: 1,
 		Threads: func(r *Run) []*Thread {
 			a, b, d := r.process(true), r.process(false), r.process(false)
@@ -346,10 +347,10 @@ var scenarios = []Scenario{
 	},
 }
 
-// fewSlots is how many slots a process has for itself: see constants.
+// fewSlots is how many slots a process has of its own: see constants.
 const fewSlots = 4
 
-// leave makes what a dead process leaves: space that no list has.
+// leave makes free space that is in no list, as a dead process leaves.
 func leave(sp *engine.Space, w *World) error {
 	for i := range uint64(8) {
 		if _, err := sp.Write(func(tx *engine.Tx) error { return w.store(tx, 20+i, 0) }); err != nil {
@@ -362,7 +363,7 @@ func leave(sp *engine.Space, w *World) error {
 	return nil
 }
 
-// sweep sweeps, whatever comes of it.
+// sweep sweeps, and ignores that another sweep may prevent it.
 func (r *Run) sweep(p *Process) {
 	_, err := p.space.Sweep()
 	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, failure.ErrBusy) {
@@ -390,7 +391,7 @@ func (r *Run) lookAt(p *Process, name string) {
 	}
 }
 
-// big commits a transaction that stores something that fills extents, and drops it.
+// big commits a transaction that stores a value of several extents, and drops it.
 func (r *Run) big(p *Process) {
 	_, err := p.space.Write(func(tx *engine.Tx) error { return engine.BigValue(tx, 100<<10) })
 	r.must("storing a large value", err)

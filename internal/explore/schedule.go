@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/explore/step"
 )
 
-// A Thread is a goroutine of a process that the schedule decides over.
+// A Thread is a goroutine of a process; the schedule decides when it runs.
 type Thread struct {
 	id        int
 	process   *Process
@@ -22,8 +22,8 @@ type Thread struct {
 	resume    chan struct{}
 	exited    chan struct{}
 	state     threadState
-	preempted bool // it stands still because the schedule says so
-	patience  int  // how many more times it waits without letting others go on
+	preempted bool // it stands still by a deviation
+	patience  int  // how many more times it may wait without letting other threads run
 	steps     int
 	where     string // its next step
 }
@@ -32,36 +32,36 @@ type threadState int
 
 const (
 	ready   threadState = iota
-	waiting             // for others, or for a while
+	waiting             // for other threads, or for some time
 	done
 	dead
-	unborn // of a process that is to be a fork
+	unborn // its process is a fork that does not exist yet
 )
 
-// A decision is a moment at which the schedule had a choice.
+// A decision is a choice of the schedule.
 type decision struct {
-	costs  []int // of the alternatives; the first one, 0, is the default
+	costs  []int // the costs of the alternatives; the first one, 0, is the default
 	chosen int
-	spent  int // before it
+	spent  int // the costs before it
 }
 
 // limits of one run.
 const (
 	mostSteps  = 200000
-	mostPauses = 3000 // in a row, without that a thread ends
+	mostPauses = 3000 // consecutive pauses in which no thread ends
 )
 
-// schedule runs threads, one at a time, and lets them change places as its decisions say.
+// schedule runs threads one at a time, and switches between them by its decisions.
 type schedule struct {
 	mutant       string
-	bound, kills int // that all deviations together may cost, and how many of them kill
+	bound, kills int // how much all deviations together may cost, and how many of them may kill
 	replay       []int
 	decisions    []decision
 	spent        int
 	killed       int
-	cut          func() error // what is done to the live file; nil: nothing
-	lost         bool         // it was done
-	every        int          // it is done before every step of so many; 0: each
+	cut          func() error // damages the live file; nil: nothing does
+	lost         bool         // the live file was damaged
+	every        int          // one of this many steps may be the one before which it is damaged; 0: any step
 	steps        int
 	pauses, idle int
 	clock        time.Time
@@ -71,11 +71,11 @@ type schedule struct {
 	ending       bool
 	finished     chan struct{}
 	failure      string
-	trace        []string // of the deviations
+	trace        []string // the deviations, for people
 	filter       *filter
 }
 
-// began is when each run begins.
+// began is the time at which each run begins.
 var began = time.Unix(1_800_000_000, 0)
 
 // run runs the threads to the end, or to a failure.
@@ -94,13 +94,13 @@ func (s *schedule) run(threads []*Thread) {
 			born = append(born, t)
 		}
 	}
-	s.current = born[s.decide(make([]int, len(born)))] // whoever begins, it costs nothing
+	s.current = born[s.decide(make([]int, len(born)))] // any thread may begin, at no cost
 	s.current.resume <- struct{}{}
 	<-s.finished
 	s.active = false
 }
 
-// start is a thread from its first to its last step.
+// start runs a thread from its first to its last step.
 func (s *schedule) start(t *Thread) {
 	defer close(t.exited)
 	<-t.resume
@@ -110,7 +110,7 @@ func (s *schedule) start(t *Thread) {
 	completed := false
 	defer func() {
 		r := recover()
-		if completed || s.ending { // what it undoes on the way out may fail: the memory is not what it was
+		if completed || s.ending { // its deferred calls may fail, since the memory has changed under them
 			return
 		}
 		if r != nil {
@@ -120,7 +120,7 @@ func (s *schedule) start(t *Thread) {
 		}
 		s.finished <- struct{}{}
 	}()
-	debug.SetPanicOnFault(s.cut == nil) // else a fault without a guard is to end the program
+	debug.SetPanicOnFault(s.cut == nil) // otherwise a fault without a guard must end the program
 	t.body()
 	completed = true
 	t.state = done
@@ -137,15 +137,15 @@ func (s *schedule) start(t *Thread) {
 	s.finished <- struct{}{}
 }
 
-// fail notes what went wrong first.
+// fail notes the first failure.
 func (s *schedule) fail(format string, args ...any) {
 	if s.failure == "" {
 		s.failure = fmt.Sprintf(format, args...)
 	}
 }
 
-// end ends all threads that stand still. What they undo on the way is undone in memory
-// that is thrown away.
+// end ends all threads that stand still. Their deferred calls work on memory that is thrown
+// away.
 func (s *schedule) end() {
 	s.ending = true
 	for _, t := range s.threads {
@@ -158,7 +158,7 @@ func (s *schedule) end() {
 	step.Driven = nil
 }
 
-// decide returns which of the alternatives is taken.
+// decide returns the index of the alternative to take.
 func (s *schedule) decide(costs []int) int {
 	d := decision{costs: costs, spent: s.spent}
 	if n := len(s.decisions); n < len(s.replay) {
@@ -173,8 +173,8 @@ func (s *schedule) decide(costs []int) int {
 	return d.chosen
 }
 
-// backtrack returns the choices of the next run: the last decision that has an
-// alternative left that the bound allows takes it.
+// backtrack returns the choices of the next run: the last decision with an untried
+// alternative that the bound allows takes it.
 func (s *schedule) backtrack() ([]int, bool) {
 	for i := len(s.decisions) - 1; i >= 0; i-- {
 		d := s.decisions[i]
@@ -214,7 +214,7 @@ func (s *schedule) Step(where string, kind step.Kind, at any) {
 	s.deviate(t, where, worth)
 }
 
-// lookAtGuard looks whether a fault of an access to a word of live would be a panic (L15).
+// lookAtGuard verifies that a fault at this access of a word of live would be a panic (L15).
 func (s *schedule) lookAtGuard(t *Thread, where string, kind step.Kind, at any) {
 	if kind != step.Read && kind != step.Write || at == nil || !t.process.shares(at) {
 		return
@@ -225,9 +225,9 @@ func (s *schedule) lookAtGuard(t *Thread, where string, kind step.Kind, at any) 
 	}
 }
 
-// deviate lets another thread go on, or kills the process, or cuts the live file, if the
-// schedule says so: the last one wherever it may make a difference, and the others where
-// it is worth it.
+// deviate lets another thread run, kills the process or damages the live file, if the
+// schedule decides so. It damages the live file before any step that can notice it, and
+// deviates otherwise only where worth is set.
 func (s *schedule) deviate(t *Thread, where string, worth bool) {
 	var others []*Thread
 	costs := []int{0}
@@ -252,7 +252,7 @@ func (s *schedule) deviate(t *Thread, where string, worth bool) {
 	switch {
 	case chosen == 0:
 	case cut && chosen == len(costs)-1:
-		s.trace = append(s.trace, fmt.Sprintf("the live file is cut before %s goes on with %s", t.name, where))
+		s.trace = append(s.trace, fmt.Sprintf("the live file is damaged before %s continues with %s", t.name, where))
 		s.lost = true
 		if err := s.cut(); err != nil {
 			s.fail("cutting the live file: %v", err)
@@ -262,13 +262,13 @@ func (s *schedule) deviate(t *Thread, where string, worth bool) {
 		s.kill(t)
 	default:
 		u := others[chosen-1]
-		s.trace = append(s.trace, fmt.Sprintf("%s stands still before %s, %s goes on (before %s)", t.name, where, u.name, u.where))
+		s.trace = append(s.trace, fmt.Sprintf("%s stands still before %s, %s continues (before %s)", t.name, where, u.name, u.where))
 		t.preempted = true
 		s.yieldTo(t, u)
 	}
 }
 
-// cuttable reports whether the live file may be cut before this step.
+// cuttable reports whether the live file may be damaged before this step.
 func (s *schedule) cuttable(worth bool) bool {
 	if s.filter.near != nil {
 		return worth
@@ -276,7 +276,7 @@ func (s *schedule) cuttable(worth bool) bool {
 	return s.every == 0 || s.steps%s.every == 0
 }
 
-// yieldTo lets u go on, and returns when t may.
+// yieldTo lets u run, and returns when t may run.
 func (s *schedule) yieldTo(t, u *Thread) {
 	if u != t {
 		s.current = u
@@ -318,9 +318,9 @@ func (s *schedule) kill(t *Thread) {
 	runtime.Goexit()
 }
 
-// next returns who goes on when t does not: one that was not told to stand still, one
-// that was, one that waits; nil: nobody is left. A thread that waits may go on itself, as
-// if its time were over: then it is impatient for a while.
+// next returns the thread that runs when t does not; nil: no thread is left. It prefers a
+// thread that is not preempted, then a preempted one, then one that waits. A waiting thread
+// t may be its own successor, as if its time were over: then it is impatient for a while.
 func (s *schedule) next(t *Thread, impatience bool) *Thread {
 	var list []*Thread
 	for rank := range 3 {
@@ -361,12 +361,12 @@ func (s *schedule) next(t *Thread, impatience bool) *Thread {
 		return t
 	}
 	if chosen > 0 {
-		s.trace = append(s.trace, fmt.Sprintf("%s goes on next", list[chosen].name))
+		s.trace = append(s.trace, fmt.Sprintf("%s continues next", list[chosen].name))
 	}
 	return list[chosen]
 }
 
-// stuck is the panic of one who waits although nobody else does anything.
+// stuck is the panic of a thread that waits although no other thread does anything.
 type stuck string
 
 // Pause implements step.Driver.
@@ -398,13 +398,13 @@ func (s *schedule) Pause(where string, d time.Duration) {
 	if next == nil {
 		next = t
 	}
-	if next == t || next.state == waiting { // all wait: time goes by
+	if next == t || next.state == waiting { // all threads wait: time passes
 		s.clock = s.clock.Add(d)
 	}
 	s.yieldTo(t, next)
 }
 
-// others tells where the other threads are.
+// others lists the next steps of the other threads.
 func (s *schedule) others(t *Thread) string {
 	text := ""
 	for _, u := range s.threads {
@@ -433,21 +433,21 @@ func (s *schedule) Now() time.Time {
 	return time.Now()
 }
 
-// A filter knows which steps are worth a deviation: one right before a step that
-// commutes with all that others do leads to nothing that one before the next step which
-// does not commute would not lead to. It learns that from the runs: a word is shared once
-// two processes have used it and one of them wrote it. What it learns counts from the next
-// exploration on, since the runs of one must agree on it.
+// A filter knows before which steps a deviation is worth it. If a step commutes with all
+// steps of other threads, a deviation right before it has the same results as one before the
+// next step that does not commute. The filter learns from the runs: a word is shared once
+// two processes have used it and one of them wrote it. It uses what it learns from the next
+// exploration on, since all runs of one exploration must agree.
 type filter struct {
 	words  map[uintptr]*word
 	shared map[uintptr]bool
-	learnt int // words since freeze
+	learnt int // how many words became shared since freeze
 	near   []string
 }
 
-// word is what is known of a word of the live file.
+// word has the filter's knowledge of a word of the live file.
 type word struct {
-	process int // that used it; -1: several
+	process int // the process that used it; -1: several
 	written bool
 	shared  bool
 }
@@ -456,7 +456,7 @@ func newFilter() *filter {
 	return &filter{words: map[uintptr]*word{}, shared: map[uintptr]bool{}}
 }
 
-// freeze makes what was learnt count.
+// freeze makes the filter use what it has learnt.
 func (f *filter) freeze() {
 	for a, w := range f.words {
 		if w.shared {
@@ -466,7 +466,7 @@ func (f *filter) freeze() {
 	f.learnt = 0
 }
 
-// worth reports whether others may be let go on before a step.
+// worth reports whether the schedule may deviate before a step.
 func (f *filter) worth(t *Thread, where string, kind step.Kind, at any) bool {
 	if f.near != nil {
 		return slices.ContainsFunc(f.near, func(part string) bool { return strings.Contains(where, part) })
@@ -494,7 +494,7 @@ func (f *filter) worth(t *Thread, where string, kind step.Kind, at any) bool {
 	return f.shared[a]
 }
 
-// where the run went astray, for people.
+// where the run deviated, for people.
 func (s *schedule) story() string {
 	text := ""
 	for _, line := range s.trace {
@@ -503,7 +503,7 @@ func (s *schedule) story() string {
 	return text + fmt.Sprintf("\n    (choices %v)", slices.Clone(s.choices()))
 }
 
-// choices returns what was chosen, by which the run can be repeated.
+// choices returns the choices of the run, by which it can be repeated.
 func (s *schedule) choices() []int {
 	list := make([]int, len(s.decisions))
 	for i, d := range s.decisions {

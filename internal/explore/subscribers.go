@@ -16,9 +16,9 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// subscriberScenarios are those of who reads all changes. When all has come to its end, each
-// subscription that is not lost keeps no more than it may, and has every version that follows its own;
-// and it was no anchor that had a version before the journal had it.
+// subscriberScenarios are the scenarios of subscriptions. At the end each subscription that
+// is not lost keeps no more than its limit, and has every version after its own; and no
+// anchor had a version before the journal had it.
 var subscriberScenarios = []Scenario{
 	{
 		// A process reads and confirms, while another one commits versions of both kinds.
@@ -41,8 +41,8 @@ var subscriberScenarios = []Scenario{
 		},
 	},
 	{
-		// A process subscribes, while another one commits a version that does not list its changes, and
-		// one anchors that.
+		// A process subscribes, while another one commits a version that does not list its
+		// changes, and a third one anchors that version.
 		Name: "subscribing", Kills: 1, Prepare: covered, After: (*Run).keeps,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(false)
@@ -68,7 +68,7 @@ var subscriberScenarios = []Scenario{
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(true), r.process(false)
 			subscribe := func(p *Process) {
-				if err := p.space.Changes.Subscribe(subscriber, 0); !errors.Is(err, failure.ErrNotFound) { // dropped already
+				if err := p.space.Changes.Subscribe(subscriber, 0); !errors.Is(err, failure.ErrNotFound) { // the other process has dropped it already
 					r.must("subscribing", err)
 				}
 			}
@@ -101,7 +101,8 @@ var subscriberScenarios = []Scenario{
 		},
 	},
 	{
-		// The journal goes on in other segments, of which a subscription needs some and a recovery none.
+		// The journal continues in other segments. A subscription needs some of them, and a
+		// recovery needs none.
 		Name: "segments of a subscriber", Prepare: subscribed(64 << 20), After: (*Run).keeps,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -123,7 +124,7 @@ var subscriberScenarios = []Scenario{
 		},
 	},
 	{
-		// The same, and the subscription may keep two segments.
+		// The same, and the subscription's limit is two segments.
 		Name: "a slow subscriber", Prepare: subscribed(2 * format.SegmentSize), After: (*Run).keeps,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -140,7 +141,8 @@ var subscriberScenarios = []Scenario{
 		},
 	},
 	{
-		// Versions with asides, of which the subscription may keep one beside its segment.
+		// Versions with asides. The subscription's limit is one aside in addition to its
+		// segment.
 		Name: "a slow subscriber and asides", Prepare: subscribed(format.SegmentSize + 300), After: (*Run).keeps,
 		Threads: func(r *Run) []*Thread {
 			a, b := r.process(false), r.process(false)
@@ -155,7 +157,7 @@ var subscriberScenarios = []Scenario{
 // subscriber is the name of the subscription.
 const subscriber = "explored"
 
-// subscribed makes a subscription that may keep so much, with a journal of which nothing is needed.
+// subscribed makes a subscription with a limit, and a superfluous journal.
 func subscribed(limit format.ByteCount) func(sp *engine.Space, w *World) error {
 	return func(sp *engine.Space, w *World) error {
 		if err := covered(sp, w); err != nil {
@@ -165,7 +167,7 @@ func subscribed(limit format.ByteCount) func(sp *engine.Space, w *World) error {
 			return err
 		}
 		lv, _ := sp.Parts()
-		for i := range lv.Words().Subscriptions { // may be less than users can say
+		for i := range lv.Words().Subscriptions { // the limit may be below the least that users can set
 			lv.Words().Subscriptions[i].Limit.Store(uint64(limit))
 		}
 		return nil
@@ -179,7 +181,8 @@ func ended() context.Context {
 	return ctx
 }
 
-// framesAfter reads what there is after a version, and looks whether it is what was committed.
+// framesAfter reads the frames after a version, and verifies that they have the committed
+// changes.
 func (r *Run) framesAfter(p *Process, from format.Version) (last format.Version, err error) {
 	last = from
 	var chain uint64
@@ -203,7 +206,7 @@ func (r *Run) framesAfter(p *Process, from format.Version) (last format.Version,
 	return last, nil
 }
 
-// follow reads what the subscription has, and confirms it.
+// follow reads the frames of the subscription, and confirms them.
 func (r *Run) follow(p *Process) {
 	from, err := p.space.Changes.Position(subscriber)
 	if err != nil {
@@ -218,7 +221,7 @@ func (r *Run) follow(p *Process) {
 	r.must("confirming", p.space.Changes.Confirm(subscriber, last))
 }
 
-// confirm confirms the newest version, if the subscription is there and not lost.
+// confirm confirms the newest version, if the subscription exists and is not lost.
 func (r *Run) confirm(p *Process) {
 	newest, err := p.space.NewestVersion()
 	r.must("the newest version", err)
@@ -227,14 +230,14 @@ func (r *Run) confirm(p *Process) {
 	}
 }
 
-// drop drops the subscription, if it is there.
+// drop drops the subscription, if it exists.
 func (r *Run) drop(p *Process) {
 	if err := p.space.Changes.Drop(subscriber); !errors.Is(err, failure.ErrNotFound) {
 		r.must("dropping", err)
 	}
 }
 
-// keeps looks what the subscriptions keep, and whether each has its file.
+// keeps verifies what the subscriptions keep, and that each has its file.
 func (r *Run) keeps() {
 	p := r.process(false)
 	r.must("sync", p.space.Sync())
@@ -246,7 +249,7 @@ func (r *Run) keeps() {
 		r.fail("there are %d subscriptions of one name", len(list))
 	}
 	_, filed := r.filed()
-	if died := r.processes[0].dead; len(list) == 1 && !filed && died { // while it dropped the subscription: who subscribes next ends that
+	if died := r.processes[0].dead; len(list) == 1 && !filed && died { // it died while it dropped the subscription; the next subscriber completes the drop
 		r.must("subscribing", p.space.Changes.Subscribe(subscriber, 0))
 		list, err = p.space.Changes.List()
 		r.must("the subscriptions", err)
@@ -269,8 +272,8 @@ func (r *Run) keeps() {
 	r.lookAtAsides(p)
 }
 
-// keepsFiled is keeps where one process alone confirms: the file says the same as live, or more, if that
-// one has died (CH5).
+// keepsFiled is keeps for scenarios in which only one process confirms: the file has the
+// same version as live, or a later one if that process has died (CH5).
 func (r *Run) keepsFiled() {
 	r.keeps()
 	at, err := r.processes[1].space.Changes.Position(subscriber)
@@ -280,7 +283,7 @@ func (r *Run) keepsFiled() {
 	}
 }
 
-// filed returns what the file of the subscription says.
+// filed returns the version in the file of the subscription.
 func (r *Run) filed() (format.Version, bool) {
 	b, err := os.ReadFile(filepath.Join(r.world.dir, "subscription-"+subscriber))
 	if err != nil {
@@ -290,7 +293,7 @@ func (r *Run) filed() (format.Version, bool) {
 	return format.Version(s.Version), ok
 }
 
-// lookAtAsides looks whether there is the aside of each record that a recovery may replay (CH4).
+// lookAtAsides verifies that the aside of each record exists that a recovery may replay (CH4).
 func (r *Run) lookAtAsides(p *Process) {
 	lv, _ := p.space.Parts()
 	floor := lv.JournalFloor()
@@ -307,7 +310,7 @@ func (r *Run) lookAtAsides(p *Process) {
 	}))
 }
 
-// isKept reports whether a file is that of a subscription, or of a replica, or an aside.
+// isKept reports whether a file belongs to a subscription or a replica, or is an aside.
 func isKept(name string) bool {
 	return name == format.ReplicaName || strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "changes-")
 }
@@ -324,7 +327,7 @@ func (w *World) keptFiles() (map[string][]byte, error) {
 	return files, err
 }
 
-// resetKept makes them what they were.
+// resetKept restores these files.
 func (w *World) resetKept() error {
 	list, err := os.ReadDir(w.dir)
 	for _, e := range list {

@@ -25,41 +25,41 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// windowSize is that of the spaces that are explored.
+// windowSize is the window size of the explored spaces.
 const windowSize = 64 << 20
 
 // tableOf is the map that all processes change.
 var tableOf = edit.MapOf{Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
 
-// A World is a space on disk, as it is before every run, and the memory in which the runs
+// A World is a space on disk, as every run finds it, and the memory in which the runs
 // happen.
 type World struct {
 	dir     string
 	options engine.Options
 	of      edit.MapOf
-	leases  edit.MapOf    // whose entries expire; only some scenarios have it
-	wall    time.Duration // since began, by the wall clock
-	state   edit.RefOf    // of a program that runs under Resume; only some scenarios have it
+	leases  edit.MapOf    // a map whose entries expire; only some scenarios have it
+	wall    time.Duration // the wall clock, since began
+	state   edit.RefOf    // the state of a program that runs under Resume; only some scenarios have it
 	space   [16]byte
 	region  *mapping.Region
 	holes   *holes          // the file of the region
-	words   *mapping.Shared // of the live file
+	words   *mapping.Shared // the live file
 	record  invariant.Record
 
-	live, heap []byte // as they are before a run
-	length     int64  // of the heap file, before a run
-	lost       bool   // the live file was cut since
-	every      int    // steps of which one may be the one before which it is cut
-	most       uint64 // offset up to which a run has used the heap
+	live, heap []byte // their contents before a run
+	length     int64  // length of the heap file before a run
+	lost       bool   // the live file was damaged since
+	every      int    // one of this many steps may be the one before which it is damaged
+	most       uint64 // the highest offset in the heap that a run has used
 	journal    []byte
-	frames     []changes.Frame     // of the leader, of a replica
-	kept       map[string][]byte   // the files of subscriptions, and asides
-	abandoned  map[recordName]bool // that the journal has before a run, of versions that are none
-	before     map[uint64]uint64   // what the map has before a run
+	frames     []changes.Frame     // the leader's frames, in scenarios of replicas
+	kept       map[string][]byte   // the files of subscriptions, and the asides
+	abandoned  map[recordName]bool // records that the journal has before a run, of undone versions
+	before     map[uint64]uint64   // the contents of the map before a run
 }
 
-// NewWorld makes a space in dir, in which each of some keys has the value 0 unless a
-// transaction of the preparation says otherwise.
+// NewWorld creates a space in dir, in which each key has the value 0 unless the preparation
+// sets another one.
 func NewWorld(dir string, sc *Scenario) (*World, error) {
 	step.Small = false
 	o := sc.Options
@@ -109,7 +109,7 @@ func (w *World) Close() {
 	engine.UnshareRegion()
 }
 
-// prepare makes what all runs begin with.
+// prepare makes the contents with which all runs begin.
 func (w *World) prepare(sp *engine.Space, more func(sp *engine.Space, w *World) error) error {
 	for key := range uint64(keys) {
 		if _, err := sp.Write(func(tx *engine.Tx) error { return w.store(tx, key, 0) }); err != nil {
@@ -117,7 +117,7 @@ func (w *World) prepare(sp *engine.Space, more func(sp *engine.Space, w *World) 
 		}
 		w.before[key] = 0
 	}
-	for range 2 { // the second one finds what the first one could not
+	for range 2 { // the second sweep finds what the first one could not
 		if _, err := sp.Sweep(); err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func (w *World) prepare(sp *engine.Space, more func(sp *engine.Space, w *World) 
 	return sp.Depart()
 }
 
-// recover loses live, and what else a loss of power takes, and recovers the space.
+// recover loses live and whatever else lose takes, and recovers the space.
 func (w *World) recover(lose func(w *World) error) error {
 	if err := lose(w); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (w *World) recover(lose func(w *World) error) error {
 	return sp.Depart()
 }
 
-// keys are those that the map has from the beginning.
+// keys is how many keys the map has from the beginning.
 const keys = 6
 
 // store sets a key in a transaction.
@@ -153,14 +153,14 @@ func (w *World) store(tx *engine.Tx, key, value uint64) error {
 	return tx.Set(w.of, unsafe.Pointer(&key), unsafe.Pointer(&value))
 }
 
-// remember takes the image that every run begins with.
+// remember keeps an image of the space, with which every run begins.
 func (w *World) remember() error {
 	f, err := mapping.OpenFile(filepath.Join(w.dir, live.FileName), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := os.Link(filepath.Join(w.dir, live.FileName), w.dir+".live"); err != nil { // by which it is found when others have replaced it
+	if err := os.Link(filepath.Join(w.dir, live.FileName), w.dir+".live"); err != nil { // a second name, in case a run replaces the file
 		return err
 	}
 	if w.words, err = mapping.MapShared(f, format.LiveSize); err != nil {
@@ -193,7 +193,7 @@ func (w *World) written(from, to uint64) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), at)), to-from)
 }
 
-// reset makes everything as it was.
+// reset restores everything from the image.
 func (w *World) reset() error {
 	w.wall = 0
 	if w.lost {
@@ -203,7 +203,7 @@ func (w *World) reset() error {
 	} else {
 		w.most = max(w.most, w.liveWords().Carved.Load())
 	}
-	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), max(w.length, int64(w.most))); err != nil { // it may have been cut
+	if err := os.Truncate(filepath.Join(w.dir, engine.HeapName), max(w.length, int64(w.most))); err != nil { // the run may have cut it
 		return err
 	}
 	copy(w.words.Bytes(), w.live)
@@ -221,8 +221,8 @@ func (w *World) reset() error {
 	return errors.Join(w.resetKept(), w.resetJournal())
 }
 
-// restoreLive makes the live file that which it was, and as long, if it was cut: whoever found
-// out may have made another one. What the run has used of the heap is not known then.
+// restoreLive restores the live file and its length if it was damaged: a process that
+// noticed may have replaced the file. How much of the heap the run has used is unknown then.
 func (w *World) restoreLive() error {
 	path, kept := filepath.Join(w.dir, live.FileName), w.dir+".live"
 	w.lost = false
@@ -234,8 +234,8 @@ func (w *World) restoreLive() error {
 	return errors.Join(os.Truncate(kept, format.LiveSize), os.Remove(path), os.Link(kept, path))
 }
 
-// resetJournal makes the journal as it was: what is behind its beginning is not looked
-// at, as far as no frame leads there.
+// resetJournal restores the journal. It restores only the beginnings of segments: no process
+// looks behind, as no frame reaches there.
 func (w *World) resetJournal() error {
 	f, err := os.OpenFile(filepath.Join(w.dir, journal.FileName), os.O_RDWR, 0)
 	if err != nil {
@@ -262,14 +262,14 @@ type Process struct {
 	mortal  bool
 	dead    bool
 	closed  bool
-	at      uintptr // of its words
+	at      uintptr // address of its words
 	size    uintptr
 
-	forked bool            // it is a fork of another one
+	forked bool            // it is a fork of another process
 	forker uintptr         // the goroutine that forked
-	files  []*os.File      // of a fork
-	words  *mapping.Shared // of a fork
-	tx     *engine.Tx      // of a fork: that it was made in
+	files  []*os.File      // a fork's open files
+	words  *mapping.Shared // a fork's words of live
+	tx     *engine.Tx      // the transaction in which a fork was made
 }
 
 // open opens the space.
@@ -284,7 +284,7 @@ func (p *Process) open() error {
 	return nil
 }
 
-// place returns where among the words of the live file a pointer leads.
+// place returns the offset in the live file of a word that a pointer points to.
 func (p *Process) place(at any) (uintptr, bool) {
 	a := reflect.ValueOf(at).Pointer()
 	if a < p.at || a >= p.at+p.size {
@@ -293,7 +293,7 @@ func (p *Process) place(at any) (uintptr, bool) {
 	return a - p.at, true
 }
 
-// shares reports whether a pointer leads to a word that the process shares with others.
+// shares reports whether a pointer points to a word that the process shares with others.
 func (p *Process) shares(at any) bool {
 	if p.space == nil {
 		return false
@@ -307,19 +307,19 @@ func (p *Process) shares(at any) bool {
 	return a >= from && a < from+size
 }
 
-// die drops the locks of the process.
+// die releases the locks of the process.
 func (p *Process) die() {
 	if p.space != nil {
 		p.space.Die()
 	}
 }
 
-// A write is a transaction that changes keys: all of them get the same value, which no
-// other transaction uses.
+// A write is a transaction that sets keys: all of them get the same value, which no other
+// transaction uses.
 type write struct {
 	value   uint64
 	keys    []uint64
-	version format.Version // 0: not known
+	version format.Version // 0: unknown
 	outcome outcome
 	durable bool
 
@@ -330,8 +330,8 @@ type outcome int
 
 const (
 	unknown   outcome = iota // the process died in it
-	committed                // and told so
-	failed                   // and told so
+	committed                // and the process was told so
+	failed                   // and the process was told so
 )
 
 // A Run is one run of a scenario.
@@ -339,14 +339,14 @@ type Run struct {
 	world     *World
 	schedule  *schedule
 	processes []*Process
-	children  []*Process // which are forks, and no members of the space
-	admitted  []string   // what a fork was not refused
+	children  []*Process // forks, which are not members of the space
+	admitted  []string   // operations of forks that the library did not refuse
 	writes    []*write
-	extra     []uint64        // keys that were added
-	told      map[uint64]bool // of leases that somebody was told to be gone
-	next      uint64          // value
-	applied   map[uint64]bool // versions of frames that somebody was told to have applied
-	ledEnds   bool            // somebody promotes the replica
+	extra     []uint64        // keys that the run has added
+	told      map[uint64]bool // keys of leases that a caller was told to be gone
+	next      uint64          // the next value
+	applied   map[uint64]bool // versions of frames that a process was told it has applied
+	ledEnds   bool            // a process promotes the replica
 }
 
 // process adds a process that has the space open.
@@ -373,18 +373,18 @@ func (r *Run) thread(p *Process, name string, body func()) *Thread {
 	return t
 }
 
-// fail notes that the run has gone wrong.
+// fail fails the run.
 func (r *Run) fail(format string, args ...any) { r.schedule.fail(format, args...) }
 
-// must notes an error that must not be.
+// must fails the run if there is an error.
 func (r *Run) must(what string, err error) {
 	if err != nil && !errors.Is(err, failure.ErrSuspended) {
 		r.fail("%s: %v", what, err)
 	}
 }
 
-// set commits a transaction that sets keys, twice if so many are wanted: then it drops
-// blocks of its own.
+// set commits a transaction that sets keys, several times if times says so: then it drops
+// its own blocks.
 func (r *Run) set(p *Process, times int, keys ...uint64) {
 	r.next++
 	w := &write{value: r.next, keys: keys}
@@ -411,7 +411,7 @@ func (r *Run) set(p *Process, times int, keys ...uint64) {
 	}
 }
 
-// look reads all keys in one view, more than once.
+// look reads all keys in one view, times times.
 func (r *Run) look(p *Process, times int) {
 	tx, err := p.space.View()
 	if p.forked {
@@ -427,7 +427,7 @@ func (r *Run) look(p *Process, times int) {
 	tx.EndView()
 }
 
-// lookIn reads all keys in a view, more than once, and calls between in between.
+// lookIn reads all keys in a view, times times, and calls between in between.
 func (r *Run) lookIn(p *Process, tx *engine.Tx, times int, between func()) {
 	first := map[uint64]uint64{}
 	for i := range times {
@@ -461,7 +461,7 @@ func (r *Run) read(tx *engine.Tx) (map[uint64]uint64, error) {
 	return got, err
 }
 
-// check is the check of a space by its own means.
+// check runs the space's own check.
 func (r *Run) check(p *Process, when string) {
 	report, err := p.space.Check(context.Background())
 	if err != nil {
@@ -473,7 +473,7 @@ func (r *Run) check(p *Process, when string) {
 	}
 }
 
-// end ends what is left of the run.
+// end closes everything that is left of the run.
 func (r *Run) end() {
 	r.schedule.end()
 	for _, p := range r.processes {
@@ -492,5 +492,5 @@ func (r *Run) end() {
 	}
 }
 
-// String tells what a run has written.
+// String formats a write.
 func (w *write) String() string { return fmt.Sprintf("%d:%v", w.value, w.keys) }

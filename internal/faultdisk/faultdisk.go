@@ -1,9 +1,9 @@
-// Package faultdisk is a disk that fails, for tests: it passes what a program does
-// to its files on to the real ones, until it is told to fail.
+// Package faultdisk is a disk that fails, for tests. It passes the calls of a program to the
+// real files, until a test makes it fail.
 //
-// It fails as a kernel does. A write that fails has written a part, an allocation
-// has allocated one. When a sync fails, each open file of that name is told once, by
-// its next sync; a file that is opened later is not told.
+// It fails as a kernel does. A write that fails has written a part, and an allocation that
+// fails has allocated a part. After a failed sync, the next sync of each open file of that
+// name returns the error, once; a file that is opened later gets no error.
 //
 // Start reading at Disk.Fail.
 package faultdisk
@@ -36,69 +36,68 @@ const (
 	SyncDir  Op = "sync the directory"
 )
 
-// Rule says which calls fail. The zero values of Ops, Files and Begin stand for all.
+// Rule says which calls fail. Zero values of Ops, Files and Begin match all calls.
 type Rule struct {
 	Ops   []Op
-	Files []string      // names without directories
-	Begin string        // how names begin
-	After int           // calls that the rule is about and that succeed before
-	Once  bool          // one call fails; else all from then on
+	Files []string      // file names, without directories
+	Begin string        // prefix of file names
+	After int           // how many matching calls succeed first
+	Once  bool          // only one call fails; otherwise all later ones fail as well
 	Err   syscall.Errno // EIO or ENOSPC
-	// Failing is called before a failed call returns; nil: nothing is.
+	// Failing is called before a failed call returns; it may be nil.
 	Failing func(Call)
 }
 
-// Call is a call that was made.
+// Call is a call to the disk.
 type Call struct {
 	Op   Op
-	File string // name without directories
+	File string // file name, without directories
 }
 
-// String shows the call.
+// String formats the call.
 func (c Call) String() string { return string(c.Op) + " " + c.File }
 
-// Disk is a disk that fails when it is told to. Its methods may be called by several
-// goroutines.
+// Disk is a disk that fails by a rule. Several goroutines may call its methods at once.
 type Disk struct {
 	mu     sync.Mutex
 	rule   *Rule
-	seen   int // calls that the rule is about
+	seen   int // how many calls matched the rule
 	failed []Call
-	lost   map[string]int // by path: syncs of the file that failed
+	lost   map[string]int // by path: how many syncs of the file have failed
 }
 
 // New returns a disk that works.
 func New() *Disk { return &Disk{lost: map[string]int{}} }
 
-// Fail makes calls fail by the rule, in place of any rule before, and counts anew.
+// Fail makes calls fail by the rule, which replaces any earlier rule, and counts from 0.
 func (d *Disk) Fail(r Rule) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rule, d.seen, d.failed = &r, 0, nil
 }
 
-// Repair makes the disk work again. It tells of failed syncs still.
+// Repair makes the disk work again. Open files still get the errors of failed syncs.
 func (d *Disk) Repair() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.rule = nil
 }
 
-// Seen returns how many calls the rule was about.
+// Seen returns how many calls matched the rule.
 func (d *Disk) Seen() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.seen
 }
 
-// Failed returns the calls that failed by the rule.
+// Failed returns the calls that the rule made fail.
 func (d *Disk) Failed() []Call {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Clone(d.failed)
 }
 
-// turn decides on a call; the error is the system's.
+// turn decides whether a call fails; the error is a system error.
 func (d *Disk) turn(op Op, path string) error {
 	d.mu.Lock()
 	c := Call{op, filepath.Base(path)}
@@ -153,15 +152,15 @@ func (d *Disk) SyncDir(dir string) error {
 	return mapping.SyncDir(dir)
 }
 
-// file is one that fails.
+// file is a file of a Disk.
 type file struct {
 	mapping.File
 	disk *Disk
 	path string
-	told int // of failed syncs
+	told int // how many failed syncs it has reported
 }
 
-// kind makes an error what mapping.OSFile makes of it.
+// kind wraps an error as mapping.OSFile does.
 func kind(err error) error {
 	if errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("%w: %w", mapping.ErrNoSpace, err)
@@ -206,7 +205,7 @@ func (f *file) Allocate(off, n int64) error {
 	return f.File.Allocate(off, n)
 }
 
-// Datasync implements mapping.File: whatever the reason, data did not arrive.
+// Datasync implements mapping.File. Every failure is an ErrIO, as in mapping.OSFile.
 func (f *file) Datasync() error {
 	err := f.disk.turn(Sync, f.path)
 	if untold := f.tell(); err == nil && untold {
@@ -218,8 +217,8 @@ func (f *file) Datasync() error {
 	return f.File.Datasync()
 }
 
-// tell reports whether a sync has failed since the file was told last, and notes that
-// it is told now.
+// tell reports whether a sync of the file has failed that this file has not reported yet,
+// and notes that it reports it now.
 func (f *file) tell() bool {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()

@@ -6,41 +6,42 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// To make the pages of an extent present takes as long as ten small transactions. So that
-// none of them has to wait for that, the heap tells which extents it will probably take
-// blocks from next, and another goroutine populates them meanwhile. It does not matter who
-// owns an extent by then, nor whether it is used at all: its pages are written to the disk
-// for nothing then, no more. It also makes the file longer before its end is reached, which
-// takes longer still; if that fails, whoever needs the space finds out why.
+// Making the pages of an extent present takes as long as ten small transactions. So that no
+// transaction waits for that, the heap tells another goroutine from which extents it will
+// probably take blocks next, and that goroutine populates them meanwhile. It does not matter
+// which process owns an extent by then, or whether any uses it: at worst its pages are
+// written to the disk for nothing. The goroutine also extends the file before its end is
+// reached, which takes even longer. If that fails, the transaction that needs the space
+// tries again and gets the error.
 
 const (
-	aheadExtents = 16  // that are populated ahead, at the most
-	aheadPart    = 8   // of a space that has less than so many times that: one of so many that it has
-	aheadGroups  = 8   // of free blocks, of each class
-	aheadReady   = 256 // extents that were populated and not taken: then they are forgotten
-	aheadRoom    = 4   // of a growth: when so small a part of it is left, the next one begins
+	aheadExtents = 16  // how many extents are populated ahead, at most
+	aheadPart    = 8   // in a small space: one of this many of its extents, at most
+	aheadGroups  = 8   // how many groups of free blocks of each class
+	aheadReady   = 256 // after this many extents were populated and not taken, they are forgotten
+	aheadRoom    = 4   // the next growth begins when one part in this many of the last one is left
 
-	aheadGrowth = 64 << 20 // bytes of a file: a smaller one grows in a moment, and is to stay small
+	aheadGrowth = 64 << 20 // a file with fewer bytes grows in a moment, and should stay small
 )
 
-// ahead is what the goroutine that has the heap and the one that populates tell each other.
+// ahead has the messages between the goroutine that uses the heap and the one that populates.
 type ahead struct {
-	wish chan struct{} // there is something to be populated
+	wish chan struct{} // signals that there is something to populate
 
-	waits int // extents that were not populated when they were needed; of whoever has the heap
+	waits int // how many extents were not populated when they were needed; for the goroutine that uses the heap
 
 	mu     sync.Mutex
-	grow   bool                      // the file is to grow
-	wanted []uint64                  // extents
-	as     format.Version            // what heap.fresh will be for them
-	ready  map[uint64]format.Version // that were populated: what heap.fresh is for them
+	grow   bool                      // the file should grow
+	wanted []uint64                  // extents to populate
+	as     format.Version            // the value of heap.fresh for them
+	ready  map[uint64]format.Version // populated extents, with their values of heap.fresh
 }
 
-// Ahead returns a channel that says when PopulateAhead has something to do.
+// Ahead returns a channel that signals when PopulateAhead has something to do.
 func (h *Heap) Ahead() <-chan struct{} { return h.ahead.wish }
 
-// PopulateAhead populates the extents that will be needed soon. It may run beside all other
-// methods, in one goroutine, until the region is closed.
+// PopulateAhead populates the extents that the heap will need soon. It may run concurrently
+// with all other methods, in one goroutine, until the region is closed.
 func (h *Heap) PopulateAhead() {
 	a := &h.ahead
 	for {
@@ -60,7 +61,7 @@ func (h *Heap) PopulateAhead() {
 		a.mu.Unlock()
 		h.region.Populate(int64(extent<<format.ExtentShift), format.ExtentSize)
 		a.mu.Lock()
-		if len(a.ready) >= aheadReady { // they were not taken
+		if len(a.ready) >= aheadReady { // the heap has not taken them
 			clear(a.ready)
 		}
 		a.ready[extent] = as
@@ -68,20 +69,20 @@ func (h *Heap) PopulateAhead() {
 	}
 }
 
-// growAhead makes the file longer, if there is little room left in it.
+// growAhead extends the file, if there is little room left in it.
 func (h *Heap) growAhead() {
 	w := h.live.Words()
 	if end := w.End.Load(); h.roomIsScarce(w.Carved.Load(), end) && end+format.ExtentSize <= h.limit() {
-		_ = h.grow(end + format.ExtentSize) // who needs it tries again, and tells
+		_ = h.grow(end + format.ExtentSize) // a transaction that needs the space tries again, and reports the error
 	}
 }
 
-// roomIsScarce reports whether so little of the file lies above the mark that it should grow.
+// roomIsScarce reports whether the file has so little room above the mark that it should grow.
 func (h *Heap) roomIsScarce(carved, end uint64) bool {
 	return end >= aheadGrowth && end-min(carved, end) < h.growth(end)/aheadRoom
 }
 
-// wantGrowth tells that the file is to grow, if there is little room left above the mark.
+// wantGrowth asks for a growth of the file, if there is little room left above the mark.
 func (h *Heap) wantGrowth(carved, end uint64) {
 	if !h.roomIsScarce(carved, end) {
 		return
@@ -93,7 +94,7 @@ func (h *Heap) wantGrowth(carved, end uint64) {
 	a.tell()
 }
 
-// tell wakes the one who populates.
+// tell wakes the goroutine that populates.
 func (a *ahead) tell() {
 	select {
 	case a.wish <- struct{}{}:
@@ -111,7 +112,7 @@ func (h *Heap) populated(extent uint64) bool {
 	return ok && as == h.anchored+1
 }
 
-// want tells which extents are to be populated, if at least half of them are not.
+// want asks for populating the extents of a list, if at least half of them are not populated.
 func (h *Heap) want(list []uint64) {
 	a := &h.ahead
 	a.mu.Lock()
@@ -130,8 +131,9 @@ func (h *Heap) want(list []uint64) {
 	a.tell()
 }
 
-// lookAhead tells which extents are probably cut next: those at the beginning of the run
-// that the next one is taken from, or such as nobody ever had.
+// lookAhead asks for populating the extents that will probably be cut next: those at the
+// beginning of the run from which the next one is taken, or extents above the high-water
+// mark.
 func (h *Heap) lookAhead() {
 	w := h.live.Words()
 	extent, end := w.Carved.Load()>>format.ExtentShift, w.End.Load()>>format.ExtentShift

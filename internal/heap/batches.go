@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	carrierBytes = 4096 - format.HeaderSize // payload of the blocks that batches are
+	carrierBytes = 4096 - format.HeaderSize // payload of a batch's block
 	batchItems   = (carrierBytes - format.BatchHeadSize) / format.BatchItemSize
-	adoptBatches = 4       // of pending blocks, at once
-	batchExtents = 64      // in a batch of extents
+	adoptBatches = 4       // how many batches of pending blocks Adopt takes at once
+	batchExtents = 64      // how many extents are in a batch of extents
 	keepBytes    = 4 << 20 // free space that a process keeps for itself
-	maxChain     = 1 << 24 // a chain of batches is not longer; a damaged one may be a ring
+	maxChain     = 1 << 24 // the longest chain of batches; a damaged one may be a ring
 )
 
-// GiveBack passes free space to other processes: what this process has above its share, or,
-// if all is set, everything, pending blocks with their versions included. The heap is
-// entered.
+// GiveBack passes free space to other processes: the part above this process's share or, if
+// all is set, everything, including pending blocks with their versions. The caller has
+// entered the heap.
 //
 // A batch is complete before it is pushed, and the pusher owns it until the push; a push
 // that fails because a sweep began leaves a chain that the sweep finds.
@@ -57,14 +57,14 @@ func (h *Heap) GiveBack(all bool) {
 		clear(h.held)
 		h.push(format.StackPending, items)
 	}
-	for round := 0; round < 3 && (h.freeBytes() > keep || h.holeBytes() > keep); round++ { // what carries the extents can come with some
+	for round := 0; round < 3 && (h.freeBytes() > keep || h.holeBytes() > keep); round++ { // taking the blocks of the batches may bring more extents
 		if h.holeBytes() > keep {
 			h.pushRuns(&h.holes)
 		}
 		if h.freeBytes() > keep {
 			h.pushRuns(&h.runs)
 		}
-		if h.freeBytes() > keep { // last, since the batches above are of this class
+		if h.freeBytes() > keep { // last, since the batches above need blocks of this class
 			h.pushOwn(carrier)
 		}
 	}
@@ -92,8 +92,8 @@ func (h *Heap) drain(c format.Class) []format.BatchItem {
 	return items
 }
 
-// push puts the items into batches and those on a stack. Without a block for a batch, on a
-// full disk, the items leak until a sweep.
+// push puts the items into batches, and the batches on a stack. Without a block for a batch,
+// on a full disk, the items leak until a sweep.
 func (h *Heap) push(stack int, items []format.BatchItem) {
 	var first, last format.Addr
 	for len(items) > 0 {
@@ -116,7 +116,7 @@ func (h *Heap) push(stack int, items []format.BatchItem) {
 }
 
 // takeCarrier returns a block for a batch. Unlike refill it takes no other blocks for this
-// process, which is giving them back at this moment.
+// process, which is just giving them back.
 func (h *Heap) takeCarrier() (format.Addr, error) {
 	c := format.ClassFor(carrierBytes)
 	if l := &h.lists[c]; len(l.hot) == 0 && !h.takeGroup(c, 1) {
@@ -129,14 +129,14 @@ func (h *Heap) takeCarrier() (format.Addr, error) {
 	return h.take(c)
 }
 
-// pushRuns passes on whole extents of a list, few in a batch: otherwise the first process
-// that needs one would get them all. It finds a block for the batches first, in these very
-// extents if need be: otherwise the file would grow for what is given back. The lowest
-// extents go on top of the stack, where they are taken first.
+// pushRuns passes on whole extents of a list, few in each batch: otherwise the first process
+// that needs one would get them all. It first finds a block for the batches, in these very
+// extents if necessary: otherwise the file would grow in order to give space back. It puts
+// the lowest extents on top of the stack, where they are taken first.
 func (h *Heap) pushRuns(from *runList) {
 	for from.extents > 0 {
 		if !h.hasCarrier() {
-			return // a full disk: they stay here
+			return // the disk is full: the extents stay in the list
 		}
 		var items []format.BatchItem
 		for room := uint64(batchExtents); room > 0 && from.extents > 0; {
@@ -209,9 +209,9 @@ func (h *Heap) fillBatch(a, next format.Addr, items []format.BatchItem) {
 	hd.Sum = h.sum(a, hd)
 }
 
-// Adopt takes over some pending blocks that others passed on, so that they do not wait for
-// ever in a stack: more batches than a process that comes and goes adds. The heap is
-// entered.
+// Adopt takes over some pending blocks that other processes passed on, so that they do not
+// wait in a stack for ever: it takes more batches than a short-lived process adds. The
+// caller has entered the heap.
 func (h *Heap) Adopt() {
 	for range adoptBatches {
 		if !h.adopt(format.StackPending) {
@@ -232,7 +232,7 @@ func (h *Heap) adopt(stack int) bool {
 	if next == 0 || h.live.RestoreStack(stack, h.epoch, uint64(next)-h.base) {
 		return ok
 	}
-	if last := h.lastBatch(next); last != 0 { // somebody pushed meanwhile
+	if last := h.lastBatch(next); last != 0 { // another process has pushed a chain meanwhile
 		h.pushChain(stack, next, last)
 	}
 	return ok
@@ -250,9 +250,9 @@ func (h *Heap) adoptAll(stack int) {
 	}
 }
 
-// unpack accepts the items of a batch, and its block, and returns the next batch. A damaged
-// batch, or one that was unpacked already because the chain is a ring, has neither: what
-// was in it leaks until a sweep.
+// unpack accepts the items of a batch, and its block, and returns the next batch. It does
+// not accept a damaged batch, or one that it has already unpacked because the chain is a
+// ring: the contents of such a batch leak until a sweep.
 func (h *Heap) unpack(stack int, a format.Addr) (next format.Addr, ok bool) {
 	items, next, ok := h.readBatch(a)
 	class := format.ClassFor(carrierBytes)
@@ -303,7 +303,7 @@ func (h *Heap) lastBatch(a format.Addr) format.Addr {
 	return 0
 }
 
-// accept puts an item of a batch into the lists, if it can be what it says.
+// accept puts an item of a batch into the lists, if the item is possible.
 func (h *Heap) accept(stack int, item format.BatchItem) {
 	a := format.Addr(item.Addr)
 	off := item.Addr - h.base

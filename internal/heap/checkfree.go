@@ -7,24 +7,24 @@ import (
 )
 
 // A FreeCheck compares the lists of free space with the blocks that a version can reach. A
-// slot holds the version since before the check looks at any list: what the version reaches
-// was not free then, and cannot become free while it is held. So whatever is listed as free
-// at any moment since, and is in the set, is damage, or a bug of this library, even while
-// others allocate and free.
+// slot holds the version from before the check looks at any list: the blocks that the
+// version reaches were not free then, and cannot become free while it is held. So a block of
+// the set that is listed as free at any later moment is damage, or a bug of this library,
+// even while other processes allocate and free.
 type FreeCheck struct {
 	heap    *Heap
 	marks   *Marks
 	version format.Version
 	find    func(a format.Addr, what string)
-	inUse   []bool // by extent: it holds a block of the set
+	inUse   []bool // by extent: it has a block of the set
 	Bytes   format.ByteCount
-	// Pinned says that the version lists others, which reach blocks that were freed
-	// since and wait for just that; or that it was restored from one of them.
+	// Pinned says that the version has checkpoints, which may reach blocks that were freed
+	// since and are waiting because of that; or that it was restored from a checkpoint.
 	Pinned bool
 }
 
-// NewFreeCheck begins a comparison with the set of all that the version can reach.
-// find is called for each contradiction.
+// NewFreeCheck begins a comparison with the set of all blocks that the version can reach.
+// The check calls find for each contradiction.
 func (h *Heap) NewFreeCheck(m *Marks, version format.Version, find func(a format.Addr, what string)) *FreeCheck {
 	c := &FreeCheck{heap: h, marks: m, version: version, find: find, inUse: make([]bool, len(m.extents))}
 	for extent := range m.extents {
@@ -42,8 +42,8 @@ func (h *Heap) NewFreeCheck(m *Marks, version format.Version, find func(a format
 	return c
 }
 
-// Lists looks at the lists of this process: nothing in them can be reached, and
-// nothing is in them twice. The heap is entered, so that they are this process's.
+// Lists checks the lists of this process: the version reaches no block in them, and no block
+// is in them twice. The caller has entered the heap, so that this process owns the lists.
 func (c *FreeCheck) Lists() {
 	h := c.heap
 	seen := h.NewMarks(h.live.Carved())
@@ -75,19 +75,19 @@ func (c *FreeCheck) Lists() {
 	}
 }
 
-// block looks at a free block.
+// block checks a free block.
 func (c *FreeCheck) block(a format.Addr, class format.Class, where string) {
 	extent := c.heap.extentOf(a)
 	c.Bytes += class.BlockSize()
 	if a < c.heap.extentAddr(c.heap.first>>format.ExtentShift) || extent >= uint64(len(c.marks.extents)) {
-		return // younger than the version, or no place for a block: accept does not take it
+		return // the extent is younger than the version, or no block can lie there: accept would not take it
 	}
 	if c.marks.has(extent, uint64(a)%format.ExtentSize) {
 		c.find(a, fmt.Sprintf("the block is in use, and in %s", where))
 	}
 }
 
-// extents looks at free extents.
+// extents checks free extents.
 func (c *FreeCheck) extents(extent, n uint64, where string) {
 	for i := range n {
 		c.Bytes += format.ExtentSize
@@ -97,12 +97,12 @@ func (c *FreeCheck) extents(extent, n uint64, where string) {
 	}
 }
 
-// Stacks looks at the reserve, and at the batches by which processes pass free space on. A
-// batch that does not verify is skipped with all behind it: a process may be taking it. If
-// still says that none can be, that is damage as well.
+// Stacks checks the reserve, and the batches by which processes pass free space on. It skips
+// a batch that does not verify, and all batches behind it: a process may be taking it. If
+// still says that no process can be doing that, it reports the batch as damage.
 //
-// A batch that verifies was in the stack since the version was held, or a process has just
-// taken it, or is about to push it: what it lists was free at some moment since then.
+// A batch that verifies has been in the stack since the version was held, or a process has
+// just taken it or is about to push it: so its items were free at some moment since then.
 func (c *FreeCheck) Stacks(still bool) {
 	for i := range c.heap.live.Words().Reserve {
 		if extent := c.heap.live.Words().Reserve[i].Load(); extent != 0 {
@@ -132,7 +132,7 @@ func (c *FreeCheck) Stacks(still bool) {
 	}
 }
 
-// item looks at an item of a batch.
+// item checks an item of a batch.
 func (c *FreeCheck) item(stack int, item format.BatchItem) {
 	h := c.heap
 	a, off := format.Addr(item.Addr), item.Addr-h.base
@@ -141,7 +141,7 @@ func (c *FreeCheck) item(stack int, item format.BatchItem) {
 	case stack == format.StackExtents:
 		c.extents(h.extentOf(a), min(item.Birth, uint64(len(c.inUse))), "a batch of free extents")
 	case stack == format.StackPending:
-		if format.Version(item.Freed) <= c.version && !c.Pinned { // else it may still be reached
+		if format.Version(item.Freed) <= c.version && !c.Pinned { // otherwise a checkpoint may still reach it
 			c.block(a, 0, "a batch of blocks that were freed")
 		}
 	default:

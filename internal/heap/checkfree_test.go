@@ -8,7 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/heap/heaptest"
 )
 
-// What is in use and listed as free is found, in whatever list; and nothing else is.
+// The check finds a block that is in use and listed as free, in whatever list, and finds
+// nothing else.
 func TestFreeCheck_FindsWhatIsInUse(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	h := space.Heap
@@ -37,7 +38,7 @@ func TestFreeCheck_FindsWhatIsInUse(t *testing.T) {
 		return list
 	}
 	if list := found(); len(list) > 0 {
-		t.Fatalf("nothing is wrong, and yet: %v", list)
+		t.Fatalf("findings although nothing is wrong: %v", list)
 	}
 	h.Blind() // what follows is wrong on purpose
 	class := format.ClassFor(100)

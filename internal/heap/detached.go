@@ -6,17 +6,16 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// Detached returns the heap of a file that is mapped, of which the first bytes are
-// there, and not open as a space: nothing but its readers may be used.
+// Detached returns the heap of a mapped file that is not open as a space, and that has that
+// many bytes. The caller may use only its readers.
 func Detached(region *mapping.Region, bytes uint64) *Heap {
 	lv := live.Detached(func(w *format.Live) { w.Carved.Store(bytes) })
 	return &Heap{region: region, live: lv, base: region.Base(), window: region.Size(), first: format.FirstExtent(region.Size())}
 }
 
-// VerifyAlone checks a block by nothing but itself: that it is whole, in the place
-// that its own header needs, of the kind, and its checksum. Unlike Verify it does
-// not ask the extent table, which may be damaged. It returns the version that wrote
-// the block.
+// VerifyAlone verifies a block only by its own contents: that it is whole, at a place that
+// fits its header, and of the kind; and its checksum. Unlike Verify it does not use the
+// extent table, which may be damaged. It returns the version that wrote the block.
 func (r *Reader) VerifyAlone(a format.Addr, kind format.Kind) (birth format.Version, err error) {
 	h := r.heap
 	off, end := uint64(a)-h.base, h.live.Words().Carved.Load()

@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// What emptying sparse extents, and cutting the end of the file off, needs: how full extents
-// are, and which of them a sweep leaves alone.
+// Support for emptying sparse extents and for cutting off the end of the file: how full
+// extents are, and which of them a sweep leaves out.
 
 // An ExtentSet is a set of extents.
 type ExtentSet struct{ words []uint64 }
@@ -27,16 +27,16 @@ func (s *ExtentSet) Add(extent uint64) {
 	s.words[extent/64] |= 1 << (extent % 64)
 }
 
-// Occupied is an extent in which blocks are marked, or a run that is.
+// Occupied is an extent with marked blocks, or a marked run.
 type Occupied struct {
 	Extent uint64
 	Run    bool
-	Count  uint64           // of extents: 1, unless it is a run
-	Blocks int              // marked
-	Used   format.ByteCount // by those
+	Count  uint64           // how many extents it has: 1, unless it is a run
+	Blocks int              // how many blocks are marked
+	Used   format.ByteCount // the bytes of the marked blocks
 }
 
-// Occupied lists the extents in which blocks are in the set, in ascending order.
+// Occupied lists the extents with blocks of the set, in ascending order.
 func (m *Marks) Occupied() iter.Seq[Occupied] {
 	return func(yield func(Occupied) bool) {
 		h := m.heap
@@ -69,20 +69,20 @@ func (h *Heap) First() uint64 { return h.first >> format.ExtentShift }
 // ExtentOf returns the number of the extent that an address lies in.
 func (h *Heap) ExtentOf(a format.Addr) uint64 { return h.extentOf(a) }
 
-// Withhold excepts extents from what Unmarked lists: nobody owns them until the next sweep,
-// so nobody writes there.
+// Withhold excludes extents from the result of Unmarked: no process owns them until the next
+// sweep, so none writes there.
 func (m *Marks) Withhold(s *ExtentSet) { m.withheld = s }
 
-// Avoid makes this process leave blocks that become free in these extents to the next
-// sweep, so that it writes nothing there, and take the lowest free extents; nil ends that.
-// The heap is entered.
+// Avoid makes this process leave blocks that become free in these extents to the next sweep,
+// so that it writes nothing there, and take the lowest free extents. nil ends that. The
+// caller has entered the heap.
 func (h *Heap) Avoid(s *ExtentSet) {
 	h.avoided = s
 	h.runs.low, h.holes.low = s != nil, s != nil
 }
 
-// holesAreLower reports whether n holes in a row are to be taken, since they are lower
-// than any n extents that have their space.
+// holesAreLower reports whether to take n consecutive holes, since they are lower than any n
+// consecutive free extents with disk space.
 func (h *Heap) holesAreLower(n uint64) bool {
 	if !h.holes.low {
 		return false
@@ -91,8 +91,8 @@ func (h *Heap) holesAreLower(n uint64) bool {
 	return hole >= 0 && (free < 0 || h.holes.list[hole].extent < h.runs.list[free].extent)
 }
 
-// SortExtents gives all free extents of this process and of the stack to the stack, in
-// such an order that those below the limit are the first to be taken. The heap is entered.
+// SortExtents puts all free extents of this process and of the stack on the stack, those
+// below the limit on top, where they are taken first. The caller has entered the heap.
 func (h *Heap) SortExtents(limit uint64) {
 	h.adoptAll(format.StackExtents)
 	var below [2]runList
@@ -112,8 +112,9 @@ func (h *Heap) SortExtents(limit uint64) {
 	}
 }
 
-// Gather takes what is free, and what waits to be, from all stacks into the lists of this
-// process: extents that are free as a whole come together. The heap is entered.
+// Gather takes the free and the pending blocks from all stacks into the lists of this
+// process: so the blocks of wholly free extents come together. The caller has entered the
+// heap.
 func (h *Heap) Gather() {
 	h.adoptAll(format.StackPending)
 	for again := true; again; again = len(h.released.chunks) > 0 {
@@ -126,13 +127,14 @@ func (h *Heap) Gather() {
 	h.cool()
 }
 
-// tailKept is how many free extents stay before the end that is cut off: for the batches
-// that list the others.
+// tailKept is how many free extents stay below the new end: for the batches that list the
+// others.
 const tailKept = 4
 
-// CutTail takes the free extents at the end of what is reserved out of the lists, for good,
-// and returns the offset at which they begin, which is the end of the file from now on.
-// Nobody else has the space open; the heap is entered, and the lists have all free space.
+// CutTail takes the free extents below the high-water mark out of the lists, for good, and
+// returns the offset at which they begin, which is the end of the file from now on. No other
+// process has the space open, the caller has entered the heap, and the lists have all free
+// space.
 func (h *Heap) CutTail() (below uint64) {
 	end := h.live.Words().Carved.Load() >> format.ExtentShift
 	first := end
@@ -141,7 +143,7 @@ func (h *Heap) CutTail() (below uint64) {
 		list.cutLast()
 	}
 	if kept := min(end-first, tailKept); kept > 0 {
-		h.putFree(first, kept) // in no list meanwhile, and this process's
+		h.putFree(first, kept) // this process owns them; they were in no list meanwhile
 		first += kept
 	}
 	if invariant.Enabled {
@@ -153,8 +155,8 @@ func (h *Heap) CutTail() (below uint64) {
 	return below
 }
 
-// endingAt returns the list whose last extents in a row end where an extent begins; nil
-// if there is none.
+// endingAt returns the list whose last run ends where an extent begins; nil if there is
+// none.
 func (h *Heap) endingAt(extent uint64) *runList {
 	for _, r := range []*runList{&h.runs, &h.holes} {
 		if n := len(r.list); n > 0 && r.list[n-1].extent+r.list[n-1].n == extent {
@@ -164,7 +166,7 @@ func (h *Heap) endingAt(extent uint64) *runList {
 	return nil
 }
 
-// cutLast takes the last extents in a row out of the list.
+// cutLast takes the last run out of the list.
 func (r *runList) cutLast() {
 	n := len(r.list) - 1
 	r.extents -= r.list[n].n

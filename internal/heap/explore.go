@@ -4,11 +4,11 @@ package heap
 
 import "github.com/everheap/everheap/internal/format"
 
-// What package explore needs to know of the lists of a process.
+// Access to the lists of a process for package explore.
 
-// Census calls visit with every block, and every free extent, that is in the lists of
-// this process, unless a sweep has begun since that makes it forget it. Free says that it
-// may be used again at once.
+// Census calls visit with every block and every free extent in the lists of this process,
+// except those that a sweep has made it forget. free says that the process may use it at
+// once.
 func (h *Heap) Census(visit func(a format.Addr, size format.ByteCount, free bool)) {
 	w := h.live.Words()
 	floor := format.Addr(0)
@@ -55,11 +55,11 @@ func (h *Heap) Census(visit func(a format.Addr, size format.ByteCount, free bool
 	}
 }
 
-// Epoch returns that of the sweep that the lists of this process are of.
+// Epoch returns the epoch of sweeps that this process's lists belong to.
 func (h *Heap) Epoch() uint64 { return h.epoch }
 
-// StackCensus calls visit with what is in the stacks of batches, the batches included.
-// It returns an error if one does not verify: nobody is using them.
+// StackCensus calls visit with the contents of the stacks, the batches included. It returns
+// an error if a batch does not verify: no process is using the stacks.
 func (h *Heap) StackCensus(visit func(a format.Addr, size format.ByteCount, free bool)) error {
 	for stack := range format.NumStacks {
 		offset := h.live.StackHead(stack)

@@ -7,16 +7,16 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Blind lets this process do with the heap what it must not.
+// Blind ends the ledger's assertions for this process.
 func (h *Heap) Blind() { h.ledger.Blind(true) }
 
-// See ends that.
+// See resumes the ledger's assertions.
 func (h *Heap) See() { h.ledger.Blind(false) }
 
 // Beside returns the heap of another process, which shares the mapping.
 func (h *Heap) Beside(lv *live.Live) *Heap { return New(h.region, lv) }
 
-// List makes a block one of the lists, free or not.
+// List puts a block into the lists, free or not.
 func (h *Heap) List(a format.Addr, size format.ByteCount) {
 	c := &h.lists[format.ClassFor(size-format.HeaderSize)]
 	c.hot = append(c.hot, a)
@@ -28,13 +28,13 @@ func (h *Heap) Settle(a format.Addr, size format.ByteCount, birth, version forma
 	h.freeOrHold(freed{a, birth, version, size})
 }
 
-// AdoptFrom takes what there is in a stack.
+// AdoptFrom takes the batches of a stack.
 func (h *Heap) AdoptFrom(stack int) { h.adoptAll(stack) }
 
-// Keep makes the process believe that it knows the epoch, without that it forgets anything.
+// Keep makes the process know the epoch without forgetting its lists.
 func (h *Heap) Keep(epoch uint64) { h.epoch = epoch }
 
-// Carve reserves an extent that nobody ever had.
+// Carve reserves an extent above the high-water mark.
 func (h *Heap) Carve() (format.Addr, error) {
 	extent, err := h.reserve(1)
 	return h.extentAddr(extent), err
@@ -56,5 +56,5 @@ func (h *Heap) Punch(a format.Addr) error {
 	return err
 }
 
-// SetClass says in the table of extents what an extent is.
+// SetClass sets the class of an extent in the extent table.
 func (h *Heap) SetClass(a format.Addr, c format.Class) { h.setExtentClass(h.extentOf(a), c) }

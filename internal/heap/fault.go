@@ -5,8 +5,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// Abandon drops all lists of this process: after a memory fault in the middle of their use
-// nobody knows what they contain. That leaks until a sweep (I4). The caller may use the
+// Abandon drops all lists of this process: after a memory fault in the middle of their use,
+// their contents are unknown. The space leaks until a sweep (I4). The caller may use the
 // lists.
 func (h *Heap) Abandon() {
 	w := h.live.Words()
@@ -25,8 +25,8 @@ func (h *Heap) Abandon() {
 	h.live.Entry().Reserved.Store(0)
 }
 
-// Forget ends a transaction whose memory cannot be read: nothing that it wrote or
-// freed is touched. Abandon must follow.
+// Forget ends a transaction whose memory cannot be read, without touching blocks that it
+// wrote or freed. Abandon must follow.
 func (t *Txn) Forget() {
 	for c := range t.spare {
 		t.spare[c] = nil
@@ -36,7 +36,7 @@ func (t *Txn) Forget() {
 	t.log.ops, t.log.dropped = nil, nil
 }
 
-// Rewrite marks every page in use as changed, so that the next sync writes it.
+// Rewrite marks every page in use as dirty, so that the next sync writes it.
 func (h *Heap) Rewrite() {
 	carved := h.live.Carved()
 	h.region.Redirty(0, int64(format.TableOffset+carved>>format.ExtentShift)) // of the extent table what is in use

@@ -1,4 +1,4 @@
-// Package heap gives and takes the blocks of a space.
+// Package heap allocates and frees the blocks of a space.
 //
 // Terms: a block is a header and a payload; an extent is 64 KiB of blocks of one
 // class, or part of a run, which is one block that fills whole extents. A process
@@ -34,18 +34,17 @@
 //	I8  An extent that may have no space in the file is free, and the table of
 //	    extents says so (ClassHole) from before the space is given back until
 //	    after it was allocated again. (holes.go)
-//	I9  A process that has swapped the current state may stand still right after,
-//	    for any time. Then its version belongs to everybody: others may replace all
-//	    its blocks, reclaim them (its slot holds the base, and the blocks are younger),
-//	    and own them, before it makes another step. So after the swap it reads no
-//	    header of a block that it published, and takes none into its lists. What else
-//	    it noted before the swap stays right while it is active, since no sweep begins
-//	    meanwhile (I7): nobody can find a block that it wrote and that is no part of
-//	    the version; and a block of the base that it freed is in no other list, since
-//	    only one version frees a block, except for a restore, after which the version
-//	    stays pinned until a sweep has ended (C2). If the swap fails nothing was
-//	    published, and it still owns all that it wrote. (Txn.Seal, Txn.Committed,
-//	    Txn.Aborted)
+//	I9  A process that has swapped the current state may stand still right after, for any
+//	    time. Then its version is public: other processes may replace all its blocks, reclaim
+//	    them (its slot holds the base, and the blocks are younger), and own them, before it
+//	    makes another step. So after the swap it reads no header of a block that it
+//	    published, and takes none into its lists. Its other notes from before the swap stay
+//	    right while it is active, since no sweep begins meanwhile (I7). No other process can
+//	    find a block that it wrote and that its version does not use. And a block of the base
+//	    that it freed is in no other list, since only one version frees a block. The only
+//	    exception is a restore, after which the version stays pinned until a sweep has ended
+//	    (C2). If the swap fails nothing was published, and it still owns all that it wrote.
+//	    (Txn.Seal, Txn.Committed, Txn.Aborted)
 //
 // Start reading at Txn, then Heap.refill and Heap.Reclaim.
 package heap
@@ -66,16 +65,16 @@ import (
 // ErrFull: the space has used up its window.
 var ErrFull = errors.New("the space has reached its maximum size")
 
-// ErrTooLarge: one value does not fit into a block.
+// ErrTooLarge: a value does not fit into a block.
 var ErrTooLarge = errors.New("the value is larger than 4 GiB")
 
-// Heap is this process's part of the free space of a space. One goroutine at a time uses
-// it, the one that has the process's writer lock, except for the methods of Reader.
+// Heap is this process's part of the free space of a space. One goroutine at a time uses it,
+// the one that has the process's queue; any goroutine may use the methods of Reader.
 type Heap struct {
 	region *mapping.Region
 	live   *live.Live
-	base   uint64 // of the window
-	window uint64 // bytes
+	base   uint64 // base of the window
+	window uint64 // size of the window in bytes
 	first  uint64 // offset of the first extent of blocks
 	delta  uintptr
 
@@ -84,20 +83,20 @@ type Heap struct {
 	lists      [format.NumClasses]classList
 	groups     [][]format.Addr // by extent: its free blocks that are not hot
 	runs       runList
-	holes      runList    // free extents that have to be allocated before they are used (I8)
-	aside      runList    // that are about to become holes
+	holes      runList    // free extents that must be allocated before use (I8)
+	aside      runList    // extents that are about to become holes
 	avoided    *ExtentSet // extents whose blocks are left to the next sweep: see Avoid; nil: none
 	pending    []freed
-	ripe       []freed // that the last scan was about, and that are not settled yet
-	logged     []freed // pending, and the journal refers to them: in the order of their versions
+	ripe       []freed // blocks of the last scan that are not settled yet
+	logged     []freed // pending blocks to which a log refers, in the order of their versions
 	held       map[format.Version]*freedList
-	released   freedList        // held by versions that are not protected any more: to be settled
-	cold       format.ByteCount // in the cold groups of all lists
-	waiting    format.ByteCount // in pending and held
+	released   freedList        // blocks whose versions are no longer protected: to be settled
+	cold       format.ByteCount // bytes in the cold groups of all lists
+	waiting    format.ByteCount // bytes in pending and held
 	reserved   reserve
 	leaving    bool             // the last user closes the space: the reserve stays empty (RV6)
 	onLowSpace func()           // see SetLowSpace
-	sweep      func() bool      // the same
+	sweep      func() bool      // see SetLowSpace
 	pinned     atomic.Uint64    // bytes freed and not reusable, as of the last Reclaim
 	fresh      []format.Version // by extent: newest anchor when it was last populated, plus 1
 	anchored   format.Version   // newest confirmed anchor, as of the last Reclaim
@@ -129,9 +128,9 @@ func New(region *mapping.Region, lv *live.Live) *Heap {
 	return h
 }
 
-// at turns an address into a pointer. Sound because the windows are no Go
-// memory: the garbage collector neither moves nor frees what lies there, and the
-// window of a space stays reserved for the life of the process.
+// at turns an address into a pointer. It is sound because windows are not Go memory: the
+// garbage collector neither moves nor frees anything there, and the window of a space stays
+// reserved for the life of the process.
 func at(a uintptr) unsafe.Pointer { return unsafe.Add(unsafe.Pointer(nil), a) }
 
 // header returns the header of a block in the read-only view.
@@ -149,9 +148,9 @@ func (h *Heap) payload(a format.Addr, n format.ByteCount) []byte {
 	return unsafe.Slice((*byte)(at(uintptr(a)+h.delta+format.HeaderSize)), n)
 }
 
-// extentClass reads the extent table. The class stands there and not in the extent: so whole
-// extents are left for blocks, a run has no hole for a header, and no byte of user data can
-// look like the header of an extent when a damaged link leads into a large value.
+// extentClass reads the extent table. The class is there and not in the extent: so blocks
+// get whole extents, a run has no gap for a header, and no byte of user data can look like
+// the header of an extent if a damaged link points into a large value.
 func (h *Heap) extentClass(extent uint64) format.Class {
 	return *(*format.Class)(at(uintptr(h.base + format.TableOffset + extent)))
 }
@@ -166,7 +165,7 @@ func (h *Heap) Classes() (first uint64, classes []format.Class) {
 	return first, classes
 }
 
-// setExtentClass writes the extent table. Only the owner of the extent does.
+// setExtentClass writes the extent table. Only the owner of the extent may call it.
 func (h *Heap) setExtentClass(extent uint64, c format.Class) {
 	*(*format.Class)(at(uintptr(h.base+format.TableOffset+extent) + h.delta)) = c
 }
@@ -190,8 +189,8 @@ func blockSize(hd *format.BlockHeader) format.ByteCount {
 // BlockBytes returns the bytes that a block takes, header and rounding included.
 func (h *Heap) BlockBytes(a format.Addr) format.ByteCount { return blockSize(h.header(a)) }
 
-// sound reports whether the header of a block fits the place that it is in. Only a
-// damaged one does not; to go by it would free what is not the block's.
+// sound reports whether the header of a block fits the place where it lies. Only a damaged
+// header does not: relying on it would free other blocks.
 func (h *Heap) sound(a format.Addr) bool {
 	hd := h.header(a)
 	class := hd.Class()
@@ -205,8 +204,8 @@ func (h *Heap) sound(a format.Addr) bool {
 	return class.Begins(within)
 }
 
-// VersionOf returns the version of the state block at a, or 0 if there is none.
-// What it reads may be changing: the caller must be able to live with any value.
+// VersionOf returns the version of the state block at a, or 0 if there is none. The block
+// may change meanwhile: the caller must accept any value.
 func (h *Heap) VersionOf(a format.Addr) format.Version {
 	if off := uint64(a) - h.base; off < h.first || off >= h.live.Words().Carved.Load() || a&15 != 0 {
 		return 0
@@ -218,8 +217,8 @@ func (h *Heap) VersionOf(a format.Addr) format.Version {
 	return format.Version((*format.State)(at(uintptr(a) + format.HeaderSize)).Version)
 }
 
-// Pins calls add with the checkpoints that the state at a lists, if it is one. What
-// it reads may be changing: the caller must be able to live with any values.
+// Pins calls add with the checkpoints that the state at a lists, if there is a state. The
+// block may change meanwhile: the caller must accept any values.
 func (h *Heap) Pins(a format.Addr, add func(state format.Addr, version format.Version)) {
 	if h.VersionOf(a) == 0 {
 		return
@@ -249,7 +248,7 @@ func (h *Heap) Enter() {
 	}
 	h.live.Entry().Active.Store(1)
 	if epoch := h.live.Words().Epoch.Load(); epoch != h.epoch {
-		h.live.Assure() // else it would keep what a sweep has given to others (L16)
+		h.live.Assure() // otherwise it would keep space that a sweep has given to others (L16)
 		h.forget(epoch)
 	}
 }
@@ -257,7 +256,7 @@ func (h *Heap) Enter() {
 // Leave ends the section that Enter began.
 func (h *Heap) Leave() { h.live.LeaveLists() }
 
-// forget drops everything below the floor of the sweep that began, which will find it.
+// forget drops everything below the floor of a sweep that has begun: the sweep will find it.
 func (h *Heap) forget(epoch uint64) {
 	floor := format.Addr(h.base + h.live.Words().SweepFloor.Load())
 	h.epoch = epoch
@@ -296,11 +295,11 @@ func (h *Heap) forget(epoch uint64) {
 	}
 }
 
-// SetLowSpace sets what the heap calls, within a transaction, before it fails for lack of
-// space: onLowSpace brings the journal up to date and drops old anchors, so that blocks which
-// wait for that can be reused; sweep looks for space that nobody has, if there may be some,
-// and reports whether it did. Neither gets the transaction: it would count as escaping, and
-// what refers to it would be allocated.
+// SetLowSpace sets the low-space hooks, which the heap calls within a transaction before it
+// fails for lack of space. onLowSpace brings the journal up to date and drops old anchors,
+// so that blocks which wait for that can be reused. sweep looks for space that no process
+// owns, if there may be some, and reports whether it did. Neither gets the transaction as an
+// argument: it would then escape, and Go would allocate it.
 func (h *Heap) SetLowSpace(onLowSpace func(), sweep func() bool) {
 	h.onLowSpace, h.sweep = onLowSpace, sweep
 }
@@ -310,7 +309,7 @@ func logged(k format.Kind) bool {
 	return k == format.KindState || k == format.KindType || k == format.KindOps || k.Carried()
 }
 
-// Stats says what a process has reserved.
+// Stats has the sizes of the space that a process has reserved.
 type Stats struct {
 	Free    format.ByteCount // in its lists
 	Waiting format.ByteCount // freed, and visible to a protected version
@@ -321,8 +320,8 @@ func (h *Heap) Stats() Stats {
 	return Stats{Waiting: h.waiting, Free: h.freeBytes()}
 }
 
-// Pinned returns how many bytes this process freed and could not reuse when it last tried.
-// Unlike the other methods it may be called at any time.
+// Pinned returns how many bytes this process had freed and could not reuse when it last
+// tried. Unlike the other methods, any goroutine may call it at any time.
 func (h *Heap) Pinned() format.ByteCount { return format.ByteCount(h.pinned.Load()) }
 
 // freeBytes returns the bytes in the lists.
@@ -334,7 +333,7 @@ func (h *Heap) freeBytes() format.ByteCount {
 	return n
 }
 
-// damage describes a bad block.
+// damage returns the error for a damaged block.
 func (h *Heap) damage(a format.Addr, what string, args ...any) error {
 	return &format.DamageError{File: "heap", Offset: int64(uint64(a) - h.base), What: fmt.Sprintf(what, args...)}
 }

@@ -10,32 +10,32 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A hole is a free extent whose space may have been given back to the file system.
-// The byte of the extent table is all that says so; this is why that is enough (I8).
+// A hole is a free extent whose space may have been given back to the file system. Only its
+// byte in the extent table says so; this is why that is enough (I8).
 //
-// To make holes: own the extents; say ClassHole; sync; own them, and find them to be
-// ClassHole still; punch. To use one: own it; allocate it; say what it is now. Only
-// the sweeper makes holes, hence one process at a time: so what is marked after its
-// sync has been so since before it, whichever process had the extent meanwhile. A process
-// that dies in between leaves ClassHole behind, with or without the space, and a free
-// extent that the next sweep finds. A process that has only entered owns what it lists
-// (I7): no sweep begins while it punches.
+// To make holes, a process owns the extents; marks them ClassHole; syncs; owns them again,
+// and finds them still marked ClassHole; and punches. To use a hole, a process owns it;
+// allocates it; and writes its new class. Only the sweeper makes holes, so one process at a
+// time does: an extent that is marked after its sync was marked before it, too, whichever
+// process had the extent meanwhile. A process that dies in between leaves the mark
+// ClassHole, with or without the space, and a free extent that the next sweep finds. A
+// process that has entered owns its lists (I7): no sweep begins while it punches.
 //
-// A power loss takes the table back to what was written of it. An extent with
-// ClassHole and with space does no harm. One without space had ClassHole on disk
-// before the space went. Since then it may have been allocated and used, the table
-// written, and the allocation lost with the power: but not if anything in it was
-// synced, hence not if a version that is recovered can reach it. So it is free, a
-// sweep finds it, or a clean anchor lists it; and until a sweep has ended under this
-// live file, every free extent counts as a hole. A version that is recovered can lie
-// below the holes, too, if both anchors are lost that were written before they were
-// punched: therefore what is reserved anew is looked at as well.
+// A power loss takes the table back to the contents that were written. An extent that is
+// marked ClassHole and has its space does no harm. An extent without space had ClassHole on
+// disk before it lost the space. Since then a process may have allocated and used it and
+// written the table, and the power loss may have undone the allocation. But that cannot
+// happen if anything in the extent was synced, so no version that a recovery finds can reach
+// it. So the extent is free: a sweep finds it, or a clean anchor lists it. Until a sweep has
+// ended under this live file, every free extent counts as a hole. A recovered version can
+// have a high-water mark below the holes, too, if both anchors are lost that were written
+// before the punching: so newly reserved extents are checked as well.
 
 const (
-	holeBatch           = minGrowth >> format.ExtentShift // extents that are allocated at once, if they lie in a row
+	holeBatch           = minGrowth >> format.ExtentShift // how many consecutive extents are allocated at once
 	holesPerBatchExtent = batchExtents * 16               // a batch takes a sixteenth of an extent
-	punchMost           = 1 << 10                         // extents that are punched in one call
-	punchesMost         = 4                               // calls while others wait for what was taken aside
+	punchMost           = 1 << 10                         // how many extents one call punches
+	punchesMost         = 4                               // how many calls are made while other processes wait for the extents taken aside
 )
 
 // holeBytes returns the bytes of the holes in the lists.
@@ -43,7 +43,7 @@ func (h *Heap) holeBytes() format.ByteCount {
 	return format.ByteCount(h.holes.extents) << format.ExtentShift
 }
 
-// putFree gives extents, which were free for somebody else before, to the lists.
+// putFree puts extents into the lists that another process had as free before.
 func (h *Heap) putFree(extent, n uint64) {
 	doubtful := h.live.Words().Swept.Load() == 0
 	for end := extent + n; extent < end; {
@@ -64,11 +64,12 @@ func (h *Heap) putFree(extent, n uint64) {
 	}
 }
 
-// errNoHoles says that there are no holes in a row of the length.
+// errNoHoles says that there are not enough consecutive holes.
 var errNoHoles = errors.New("no holes")
 
-// takeHoles takes n holes in a row, and allocates them; and some more, if they lie
-// there, so that the file is in few pieces. An error leaves them as they were.
+// takeHoles takes n consecutive holes, and allocates them. It also allocates some that
+// follow, so that the file has few fragments. After an error all of them are holes as
+// before.
 func (h *Heap) takeHoles(n uint64) (uint64, error) {
 	extent, got, ok := h.holes.takeUpTo(n, max(n, holeBatch))
 	if !ok {
@@ -90,7 +91,7 @@ func (h *Heap) takeHoles(n uint64) (uint64, error) {
 	return extent, nil
 }
 
-// allocateHoles makes free extents of holes that this process owns.
+// allocateHoles turns holes that this process owns into free extents.
 func (h *Heap) allocateHoles(extent, n uint64) error {
 	if invariant.Enabled {
 		h.ledger.AssertFreeExtents(invariant.Grew, extent, n)
@@ -111,8 +112,8 @@ func (h *Heap) allocateHoles(extent, n uint64) error {
 	return nil
 }
 
-// fillHoles allocates the holes among extents that this process owns and that are
-// in no list. If that fails, they go to the lists.
+// fillHoles allocates the holes among extents that this process owns and that are in no
+// list. If that fails, it puts the extents into the lists.
 func (h *Heap) fillHoles(extent, n uint64) error {
 	for i := range n {
 		if h.extentClass(extent+i) != format.ClassHole {
@@ -126,9 +127,9 @@ func (h *Heap) fillHoles(extent, n uint64) error {
 	return nil
 }
 
-// takeAny takes n extents in a row from wherever there are some still, when the file
-// cannot grow because of err: from the stack, from those that were to be punched,
-// from a row of which some are holes.
+// takeAny takes n consecutive extents from anywhere, when the file cannot grow because of
+// err: from the stack, from the extents that were to be punched, or from a run with some
+// holes in it.
 func (h *Heap) takeAny(n uint64, err error) (uint64, error) {
 	h.adoptAll(format.StackExtents)
 	h.ReturnAside()
@@ -157,8 +158,8 @@ func (h *Heap) takeAny(n uint64, err error) (uint64, error) {
 	return extent, nil
 }
 
-// TakeTail reserves what the file has and nobody ever used, so that it can be
-// punched like all that is free. The heap is entered.
+// TakeTail reserves the part of the file above the high-water mark, so that it can be
+// punched like other free extents. The caller has entered the heap.
 func (h *Heap) TakeTail() {
 	w := h.live.Words()
 	for {
@@ -167,7 +168,7 @@ func (h *Heap) TakeTail() {
 			return
 		}
 		if w.Carved.CompareAndSwap(carved, end) {
-			h.live.Assure() // nobody else has it (L16)
+			h.live.Assure() // no other process has it (L16)
 			if invariant.Enabled {
 				h.ledger.ReservedAnew(carved>>format.ExtentShift, (end-carved)>>format.ExtentShift)
 			}
@@ -179,15 +180,15 @@ func (h *Heap) TakeTail() {
 
 // MarkHoles marks the free extents below an offset, including those of the stack, as holes,
 // and returns their bytes. It counts extents that are marked already, since they may still
-// have their space. They go to the stack, because the marks must be synced now, and the
-// space would grow by all that others need meanwhile. The offset is not above what the
-// usable anchors say is in use: otherwise a recovery could treat extents beyond it as never
-// punched. The heap is entered, and the process is the sweeper; when the marks are on disk,
-// TakeAside follows.
+// have their space. It puts them on the stack: the caller must sync the marks now, and
+// meanwhile the space would grow by everything that other processes need. The offset is not
+// above the high-water marks of the usable anchors: otherwise a recovery could treat extents
+// beyond it as never punched. The caller has entered the heap and is the sweeper. When the
+// marks are on disk it calls TakeAside.
 func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	h.adoptAll(format.StackExtents)
 	free := h.runs.cut(below >> format.ExtentShift)
-	if len(free) > 0 { // some stay for the batches, which else would need holes at once: low ones, since they are used
+	if len(free) > 0 { // some stay for the batches, which would otherwise need holes at once: low ones, since they are used first
 		kept := min(free[0].n, 1+(h.runs.extents+h.holes.extents)/holesPerBatchExtent)
 		h.runs.add(free[0].extent, kept)
 		free[0].extent, free[0].n = free[0].extent+kept, free[0].n-kept
@@ -212,8 +213,8 @@ func (h *Heap) MarkHoles(below uint64) format.ByteCount {
 	return bytes
 }
 
-// TakeAside takes what is free and was marked out of the lists and the stack. The heap
-// is entered; PunchAside follows at once.
+// TakeAside takes the free and marked extents out of the lists and the stack. The caller has
+// entered the heap, and calls PunchAside at once.
 func (h *Heap) TakeAside(below uint64) {
 	h.adoptAll(format.StackExtents)
 	for _, r := range h.holes.cut(below >> format.ExtentShift) {
@@ -221,9 +222,9 @@ func (h *Heap) TakeAside(below uint64) {
 	}
 }
 
-// PunchAside gives the space of some of the extents that were taken aside back to the
-// file system, as far as they still are this process's, and the extents to the stack:
-// the heap is entered. It reports whether there are more.
+// PunchAside gives the space of some of the extents taken aside back to the file system, if
+// this process still owns them, and puts them on the stack. It reports whether there are
+// more. The caller has entered the heap.
 func (h *Heap) PunchAside() (more bool, err error) {
 	for range punchesMost {
 		if len(h.aside.list) == 0 {
@@ -248,8 +249,8 @@ func (h *Heap) PunchAside() (more bool, err error) {
 	return len(h.aside.list) > 0, nil
 }
 
-// ReturnAside puts what was taken aside, and is not punched, back into the lists. The
-// heap is entered.
+// ReturnAside puts the extents that were taken aside and not punched back into the lists.
+// The caller has entered the heap.
 func (h *Heap) ReturnAside() {
 	for _, r := range h.aside.list {
 		h.holes.add(r.extent, r.n)
@@ -257,7 +258,7 @@ func (h *Heap) ReturnAside() {
 	h.aside = runList{}
 }
 
-// takeUpTo takes extents in a row from the best run that has n of them: most at the most.
+// takeUpTo takes consecutive extents from the best run that has n of them, at most most.
 func (r *runList) takeUpTo(n, most uint64) (extent, got uint64, ok bool) {
 	best := r.best(n)
 	if best < 0 {
@@ -269,7 +270,7 @@ func (r *runList) takeUpTo(n, most uint64) (extent, got uint64, ok bool) {
 	return a.extent, got, true
 }
 
-// takeLast takes extents in a row from the end of the list: most at the most.
+// takeLast takes consecutive extents from the end of the list, at most most.
 func (r *runList) takeLast(most uint64) (extent, n uint64) {
 	last := len(r.list) - 1
 	a := &r.list[last]
@@ -300,7 +301,7 @@ func (r *runList) cut(limit uint64) []run {
 	return below
 }
 
-// remove takes those of the n extents from extent on that are in the list out of it.
+// remove removes those of the n extents from extent on that are in the list.
 func (r *runList) remove(extent, n uint64) {
 	end := extent + n
 	i, _ := slices.BinarySearchFunc(r.list, extent, func(a run, e uint64) int { return cmp.Compare(a.extent+a.n, e+1) })

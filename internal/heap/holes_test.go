@@ -7,7 +7,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A list of extents is a set of them, in as few runs as can be.
+// A runList is a set of extents in as few runs as possible.
 func TestRunList_IsASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var list runList

@@ -17,8 +17,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// another returns another process that uses the heap of a space: its own membership and lists,
-// and the same mapping.
+// another returns another process that uses the heap of a space, with its own membership and
+// lists and the same mapping.
 func another(t *testing.T, s *heaptest.Space) *heaptest.Space {
 	t.Helper()
 	dir, err := mapping.OpenDir(s.Dir)
@@ -46,7 +46,7 @@ func another(t *testing.T, s *heaptest.Space) *heaptest.Space {
 	return &heaptest.Space{Dir: s.Dir, Header: s.Header, Live: lv, Heap: s.Heap.Beside(lv)}
 }
 
-// world is two processes of a space, and a block of its newest version.
+// world has two processes of a space, and two blocks of its newest version.
 type world struct {
 	t     *testing.T
 	a, b  *heaptest.Space
@@ -59,7 +59,7 @@ const (
 	usedSize  = usedBytes - format.HeaderSize
 )
 
-// newWorld makes a world; both processes use their lists until the test ends.
+// newWorld creates a world; both processes use their lists until the test ends.
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, a: heaptest.Open(t, 64<<20)}
 	w.b = another(t, w.a)
@@ -80,8 +80,8 @@ func (w *world) update(s *heaptest.Space, fn func(txn *heap.Txn)) {
 	s.Heap.Enter()
 }
 
-// free frees the small block, and returns the version that has written it, and the one that
-// has freed it.
+// free frees the small block, and returns the version that wrote it and the version that
+// freed it.
 func (w *world) free(s *heaptest.Space) (birth, freed format.Version) {
 	r := s.Heap.Reader(true)
 	birth = r.Birth(w.used.addr)
@@ -89,7 +89,7 @@ func (w *world) free(s *heaptest.Space) (birth, freed format.Version) {
 	return birth, freed
 }
 
-// Each piece that gets a second owner is told of when it does, with both of them.
+// The ledger panics when a piece gets a second owner, and names both owners.
 func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O11, O13, O3
 	class := format.ClassFor(usedSize)
 	for _, c := range []struct {
@@ -189,7 +189,7 @@ func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O1
 			defer func() {
 				told := fmt.Sprint(recover())
 				if !strings.Contains(told, "invariant violated") || !strings.Contains(told, c.want) {
-					t.Errorf("not told, or not of %q: %s", c.want, told)
+					t.Errorf("no panic, or without %q: %s", c.want, told)
 				}
 				if !strings.Contains(told, "its last events:") {
 					t.Errorf("without events: %s", told)
@@ -200,7 +200,7 @@ func TestLedger_SeesTwoOwners(t *testing.T) { // O2, O4, O5, O7, O8, O9, O10, O1
 	}
 }
 
-// sweep is a whole sweep by a process, and returns its epoch.
+// sweep runs a whole sweep in a process, and returns its epoch.
 func (w *world) sweep(s *heaptest.Space) (epoch uint64) {
 	w.t.Helper()
 	epoch, floor, spared, ok := s.Heap.BeginSweep(func() bool { return false })
@@ -214,7 +214,7 @@ func (w *world) sweep(s *heaptest.Space) (epoch uint64) {
 	if err := check.Mark(&r, hold.State, marks); err != nil {
 		w.t.Fatal(err)
 	}
-	marks.Add(w.used.addr) // the state of the test does not lead to them
+	marks.Add(w.used.addr) // the state of the test does not refer to the blocks
 	marks.Add(w.large.addr)
 	marks.Spare(spared)
 	if !s.Heap.Take(marks.Unmarked(), epoch) {
@@ -223,7 +223,7 @@ func (w *world) sweep(s *heaptest.Space) (epoch uint64) {
 	return epoch
 }
 
-// dies runs fn in a process up to a point, and no further.
+// dies runs fn in a process up to a point, where the process dies.
 func dies(t *testing.T, point string, fn func()) {
 	t.Helper()
 	came := false
@@ -240,12 +240,12 @@ func dies(t *testing.T, point string, fn func()) {
 	}()
 	<-done
 	if !came {
-		t.Fatalf("it did not come to %s", point)
+		t.Fatalf("fn did not pass the point %s", point)
 	}
 }
 
-// Who dies between a change of hands and what the ledger says of it, or the other way round,
-// makes nobody panic: a sweep takes what he had, and it is used again.
+// A process that dies between a real change of owner and the ledger's, in either order,
+// makes no other process panic: a sweep takes its pieces, and they are used again.
 func TestLedger_LetsTheDeadBe(t *testing.T) { // O1, O4, O6, O12
 	for _, c := range []struct {
 		point string
@@ -297,14 +297,14 @@ func TestLedger_LetsTheDeadBe(t *testing.T) { // O1, O4, O6, O12
 			w.update(w.b, func(txn *heap.Txn) { fill(t, txn, usedSize, 1) })
 			dies(t, c.point, func() { c.do(w) })
 			for range 2 {
-				w.useAll(w.b) // what the dead has left where others find it, too
+				w.useAll(w.b) // including the pieces that the dead process left where others find them
 				w.sweep(w.b)
 			}
 		})
 	}
 }
 
-// useAll makes a process use all space that it can find, and free it.
+// useAll makes a process allocate and free all space that it can find.
 func (w *world) useAll(s *heaptest.Space) {
 	w.t.Helper()
 	for stack := range format.NumStacks {
@@ -333,7 +333,8 @@ func (w *world) useAll(s *heaptest.Space) {
 }
 
 // A process that knows the new epoch takes an extent out of the reserve, and leaves, before
-// the sweep has looked at the cells: the sweep knows nothing of that extent, and gives up (RV1).
+// the sweep has looked at the cells. The sweep does not know of that extent, and gives up
+// (RV1).
 func TestSweep_CellTakenMeanwhile(t *testing.T) {
 	s := heaptest.Open(t, 256<<20)
 	other := another(t, s)
@@ -359,7 +360,7 @@ func TestSweep_CellTakenMeanwhile(t *testing.T) {
 		})
 		s.Heap.Leave()
 		if ok == takes {
-			t.Errorf("an extent is taken: %v; the sweep goes on: %v", takes, ok)
+			t.Errorf("an extent is taken: %v; the sweep continues: %v", takes, ok)
 		}
 	}
 }

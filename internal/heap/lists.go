@@ -9,19 +9,19 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// A classList holds the free blocks of one class that this process owns, in the
-// order in which they are cheap to write: hot ones lie on pages that are dirty
-// already; cold ones are grouped by extent, because populating an extent at
-// once costs little per block if many of its blocks are free, and a lone block
-// on a clean page costs a page fault of its own, which is as much as several transactions.
+// A classList has the free blocks of one class that this process owns, ordered by how cheap
+// they are to write. Hot blocks lie on pages that are dirty already. Cold blocks are grouped
+// by extent: populating an extent at once costs little per block if many of its blocks are
+// free, while a lone block on a clean page costs a page fault, which is as much as several
+// transactions.
 type classList struct {
 	hot    []format.Addr
 	bySize [13][]uint64 // extents whose group has about 2^i blocks; stale ones are skipped
 	blocks int          // in groups
 }
 
-// addCold puts a free block into the group of its extent. A group that has all
-// blocks of its extent becomes a free extent: nobody else owns any part of it.
+// addCold puts a free block into the group of its extent. A group that has all blocks of its
+// extent becomes a free extent: no other process owns any part of it.
 func (h *Heap) addCold(c format.Class, a format.Addr) {
 	l := &h.lists[c]
 	extent := h.extentOf(a)
@@ -48,8 +48,8 @@ func (h *Heap) addCold(c format.Class, a format.Addr) {
 	}
 }
 
-// takeGroup makes one of the largest groups hot, if it has at least the given
-// number of blocks, a power of two, and reports whether it did.
+// takeGroup makes one of the largest groups hot, if it has at least least blocks, a power of
+// two, and reports whether it did.
 func (h *Heap) takeGroup(c format.Class, least int) bool {
 	l := &h.lists[c]
 	for i := len(l.bySize) - 1; i >= 0 && 1<<i >= least && l.blocks > 0; i-- {
@@ -82,9 +82,9 @@ func (h *Heap) takeGroup(c format.Class, least int) bool {
 	return false
 }
 
-// cool moves the hot blocks of all classes into groups: an anchor has made their
-// pages clean. Group by group they are populated again, which costs a tenth of a
-// page fault for each.
+// cool moves the hot blocks of all classes into groups: an anchor has made their pages
+// clean. The process populates them again group by group, which costs a tenth of a page
+// fault for each page.
 func (h *Heap) cool() {
 	for c := range h.lists {
 		hot := h.lists[c].hot
@@ -109,8 +109,7 @@ func (l *classList) forget(floor format.Addr) {
 	l.blocks = 0
 }
 
-// forgetGroups drops the groups below the floor, and enters the others in their
-// lists again.
+// forgetGroups drops the groups below the floor, and puts the others into their lists again.
 func (h *Heap) forgetGroups(floor format.Addr) {
 	for extent, group := range h.groups {
 		if h.extentAddr(uint64(extent)) < floor || len(group) == 0 {
@@ -125,18 +124,18 @@ func (h *Heap) forgetGroups(floor format.Addr) {
 	}
 }
 
-// A runList holds whole free extents that this process owns, in ascending order
-// and joined where they touch.
+// A runList has whole free extents that this process owns, in ascending order; adjacent ones
+// form a run.
 type runList struct {
 	list    []run
 	extents uint64
-	low     bool // the lowest extents are taken, and not from the shortest run: see Avoid
+	low     bool // take the lowest extents, and not those of the shortest run: see Avoid
 }
 
-// run is a number of free extents in a row.
+// run is a number of consecutive free extents.
 type run struct{ extent, n uint64 }
 
-// add gives n extents from extent on to the list.
+// add adds n extents from extent on to the list.
 func (r *runList) add(extent, n uint64) {
 	i, _ := slices.BinarySearchFunc(r.list, extent, func(a run, e uint64) int { return cmp.Compare(a.extent, e) })
 	r.extents += n
@@ -151,8 +150,8 @@ func (r *runList) add(extent, n uint64) {
 	}
 }
 
-// best returns the index of the smallest run that has n extents, or of the lowest; -1 if
-// there is none.
+// best returns the index of the smallest run with at least n extents, or of the lowest one
+// if low is set; -1 if there is none.
 func (r *runList) best(n uint64) int {
 	best := -1
 	for i, a := range r.list {
@@ -166,7 +165,7 @@ func (r *runList) best(n uint64) int {
 	return best
 }
 
-// take removes n extents in a row, from the best run.
+// take removes n consecutive extents from the best run.
 func (r *runList) take(n uint64) (extent uint64, ok bool) {
 	best := r.best(n)
 	if best < 0 {

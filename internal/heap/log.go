@@ -10,23 +10,23 @@ import (
 )
 
 // A log collects the changes of one transaction, for the journal. It copies nothing: a
-// change names the block with what was stored or removed, and the heap keeps such blocks
-// until the journal has that version (I2). A block that the transaction itself drops again
-// loses its stamp; nobody reuses it before its change is taken off the list, or the
-// transaction ends.
+// change names the block that was stored or removed, and the heap keeps such blocks until
+// the journal has that version (I2). A block that the transaction itself drops again loses
+// its stamp. The transaction does not reuse it before its change is removed from the list,
+// or the transaction ends.
 type log struct {
 	on        bool // changes are collected
-	unlisted  bool // the version cannot be told by its list
+	unlisted  bool // the list does not describe the version
 	truncates bool // some change is a truncation
 	ops       []format.Op
-	bytes     uint64        // in the journal, of ops; what was dropped is counted until the list is compacted
-	dropped   []format.Addr // blocks of kinds that are carried
-	compact   int           // length of ops at which it is compacted
+	bytes     uint64        // size of ops in the journal; dropped changes count until the list is compacted
+	dropped   []format.Addr // dropped blocks of the kinds to which changes refer
+	compact   int           // length of ops at which the list is compacted
 }
 
 const (
-	// MaxLogged is how many bytes the changes of one transaction may have in the
-	// journal. A transaction beyond that is cheaper to anchor than to log.
+	// MaxLogged is the greatest size, in bytes, of the changes of one transaction in the
+	// journal. A larger transaction is cheaper to anchor than to log.
 	MaxLogged    = 32 << 20
 	firstCompact = 4096
 )
@@ -36,13 +36,14 @@ func (l *log) begin() {
 	l.ops, l.dropped = l.ops[:0], l.dropped[:0]
 }
 
-// LogSet logs that an entry was stored; old is that of the same key which it replaced,
-// 0 if there was none.
+// LogSet logs that an entry was stored. old is the entry of the same key that it replaced, 0
+// if there was none.
 //
-// An entry is fresh if its key was missing before, or if it replaced a fresh one of this
-// transaction. So after a fresh entry is removed the key is as it was before the
-// transaction first stored it, and changes of other keys commute with all between: the log
-// needs neither the storing nor the removal. Keys that come and go leave no log.
+// An entry is fresh if its key was missing before, or if it replaced a fresh entry of this
+// transaction. So after a fresh entry is removed the key is as it was before the transaction
+// first stored it. Changes of other keys commute with those in between: so the log needs
+// neither the store nor the removal. Keys that are stored and removed in one transaction
+// leave no log.
 func (t *Txn) LogSet(object uint64, entry, old format.Addr) {
 	if !t.log.on {
 		return
@@ -53,14 +54,14 @@ func (t *Txn) LogSet(object uint64, entry, old format.Addr) {
 	t.Log(format.Op{What: format.MakeWhat(format.OpSet, object), Block: uint64(entry)})
 }
 
-// isFresh reports whether an entry is of this transaction, and fresh.
+// isFresh reports whether an entry was written by this transaction and is fresh.
 func (t *Txn) isFresh(a format.Addr) bool {
 	hd := t.heap.header(a)
 	return hd.Birth() == t.version && hd.Sum&fresh != 0
 }
 
-// Log adds a change to the transaction's log, other than an OpSet. The block of an
-// OpDelete is that of the entry that was removed.
+// Log adds a change to the transaction's log, other than an OpSet. The block of an OpDelete
+// is the block of the removed entry.
 func (t *Txn) Log(op format.Op) {
 	l := &t.log
 	if !l.on {
@@ -91,12 +92,12 @@ func (t *Txn) journalBytes(op format.Op) uint64 {
 	return n
 }
 
-// keep sees to it that an entry that was removed stays until the journal has read
-// its key: one of this transaction, and one of the base, whose birth the journal
-// has already. That of this transaction gets its stamp back, so that it stays listed.
+// keep keeps a removed entry until the journal has read its key: an entry of this
+// transaction, or an entry of the base whose birth the journal has already. An entry of this
+// transaction gets its stamp back, so that it stays listed.
 func (t *Txn) keep(a format.Addr) {
 	hd := t.heap.header(a)
-	for i := len(t.freed) - 1; i >= 0 && hd.Birth() <= t.logged; i-- { // else it waits already
+	for i := len(t.freed) - 1; i >= 0 && hd.Birth() <= t.logged; i-- { // otherwise it waits already
 		if t.freed[i].addr == a {
 			t.unlogged = append(t.unlogged, t.freed[i])
 			t.freed = slices.Delete(t.freed, i, i+1)
@@ -116,10 +117,10 @@ func (l *log) drop(t *Txn, a format.Addr) {
 	l.dropped = append(l.dropped, a)
 }
 
-// listed reports whether the list needs the change still, and takes from it a block
-// that was dropped. What was stored and replaced, or stored and truncated, a later
-// change tells. But that there is an object, or an element, only the change says that
-// made it: it stays, without a value, until the later change sets one.
+// listed reports whether the list still needs the change, and removes a dropped block from
+// it. If a value was stored and then replaced or truncated, a later change describes that.
+// But only the change that created an object or an element says that it exists: that change
+// stays, without a value, until the later change sets one.
 func (t *Txn) listed(op *format.Op) bool {
 	a := op.Carried()
 	if a == 0 || t.heap.header(a).Sum&^marks != 0 {
@@ -134,8 +135,8 @@ func (t *Txn) listed(op *format.Op) bool {
 	return true
 }
 
-// compactLog takes what was dropped off the list. A list that is too long after
-// that is given up.
+// compactLog removes dropped changes from the list. If the list is still too long it gives
+// up the list.
 func (t *Txn) compactLog() {
 	l := &t.log
 	kept := l.ops[:0]
@@ -157,16 +158,16 @@ func (t *Txn) compactLog() {
 	}
 }
 
-// undo takes off the list what later truncations have undone: elements that were
-// appended or set beyond what is left, and truncations to more than that. So a list
-// that is used as a stack leaves a log as long as itself. Changes of different
-// objects commute, and those of one list are undone from the last one back: the
-// changes before them meet the list as they did.
+// undo removes changes that later truncations have undone: elements that were appended or
+// set beyond the remaining length, and truncations to a greater length. So a list that is
+// used as a stack leaves a log as long as itself. Changes of different objects commute, and
+// undo removes the changes of one list from the last one back: so earlier changes apply to
+// the same list as before.
 func (l *log) undo() {
 	if !l.truncates {
 		return
 	}
-	lists := map[uint64][]int{} // what counts so far, by list
+	lists := map[uint64][]int{} // by list: the changes that count so far
 	for i := range l.ops {
 		op := &l.ops[i]
 		kind, object := format.OpKindOf(op.What), format.ObjectOf(op.What)
@@ -185,8 +186,8 @@ func (l *log) undo() {
 	l.ops = slices.DeleteFunc(l.ops, func(op format.Op) bool { return op.What == 0 })
 }
 
-// releaseDropped makes the dropped blocks free for use, or, if somebody may look
-// at them, for use after the end.
+// releaseDropped makes the dropped blocks free for reuse; if a walk or a borrowed pointer
+// may still look at one, it becomes free at the end of the transaction.
 func (t *Txn) releaseDropped() {
 	for _, a := range t.log.dropped {
 		hd := t.heap.writable(a)
@@ -199,8 +200,8 @@ func (t *Txn) releaseDropped() {
 	t.log.dropped = t.log.dropped[:0]
 }
 
-// Unlist says that no list can tell the transaction's changes, those that follow included:
-// its version needs an anchor.
+// Unlist says that no list can describe the transaction's changes, later ones included: its
+// version needs an anchor.
 func (t *Txn) Unlist() {
 	l := &t.log
 	if !l.on {
@@ -215,14 +216,14 @@ func (t *Txn) Unlist() {
 func (t *Txn) NoLog() { t.log.on = false }
 
 // Replaying says that the changes come from the journal: they need no log, and the sweep
-// after the recovery finds what they free.
+// after the recovery finds the blocks that they free.
 func (t *Txn) Replaying() { t.log.on, t.leaks = false, true }
 
 // Logged returns how many bytes the transaction's changes will have in the journal.
 func (t *Txn) Logged() uint64 { return t.log.bytes }
 
-// SealLog writes the list of changes for the state: the only change, the address
-// of a block with several, or that they are not listed.
+// SealLog returns the changes for the state: the only change, the address of a block with
+// several, or a mark that they are not listed.
 func (t *Txn) SealLog() (format.Op, error) {
 	l := &t.log
 	if l.unlisted {

@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/heap/heaptest"
 )
 
-// In a transaction with very many walks stamps are no marks: what replaced an entry of
-// the base, and was removed, is told, and so is what is there in the end.
+// In a transaction with very many walks, stamps do not become marks: the log has the removal
+// of an entry that replaced one of the base, and the entries at the end.
 func TestLog_AfterVeryManyWalks(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	var base block
@@ -32,16 +32,16 @@ func TestLog_AfterVeryManyWalks(t *testing.T) {
 			txn.Freeze()
 			during := fill(t, txn, 64, 3)
 			if txn.Editable(before.addr) || !txn.Editable(during.addr) {
-				t.Errorf("after %d walks more: a block is edited under a walk, or what was written since is not", more)
+				t.Errorf("after %d walks more: a block under a walk is editable, or a block written since is not", more)
 			}
 			txn.Freeze()
 			if txn.Editable(before.addr) || txn.Editable(during.addr) {
-				t.Errorf("after %d walks more: a block is edited under one of two walks", more)
+				t.Errorf("after %d walks more: a block under one of two walks is editable", more)
 			}
 			txn.Thaw()
 			txn.Thaw()
 			if !txn.Editable(before.addr) || !txn.Editable(during.addr) {
-				t.Errorf("after %d walks more: a block is not edited, and nobody walks", more)
+				t.Errorf("after %d walks more: a block is not editable, although there is no walk", more)
 			}
 			txn.LogSet(1, during.addr, base.addr)
 			txn.Free(during.addr)

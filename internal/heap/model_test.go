@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// block is one that the test believes to be there, filled with its stamp.
+// block is a block that the heap must keep, filled with its stamp.
 type block struct {
 	addr  format.Addr
 	size  format.ByteCount
@@ -33,7 +33,7 @@ func fill(t testing.TB, txn *heap.Txn, size format.ByteCount, stamp uint64) bloc
 	return block{a, size, stamp}
 }
 
-// intact verifies a block that must be there, and what is in it.
+// intact verifies a block that must exist, and its contents.
 func intact(t testing.TB, s *heaptest.Space, b block) {
 	t.Helper()
 	r := s.Heap.Reader(true)

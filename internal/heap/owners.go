@@ -6,10 +6,9 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// What a transaction tells the ledger of owners, in builds with the tag invariants.
+// A transaction's reports to the ledger of owners, in builds with the tag invariants.
 
-// restoredIn returns the newest version that a version, which is held, pins for a restore; 0:
-// none.
+// restoredIn returns the newest version that a held version pins for a restore; 0: none.
 func (h *Heap) restoredIn(base format.Addr) (newest format.Version) {
 	list := format.Addr((*format.State)(at(uintptr(base) + format.HeaderSize)).Pins)
 	if r := h.Reader(false); list == 0 || !r.Plausible(list) || r.Kind(list) != format.KindPins {
@@ -25,7 +24,7 @@ func (h *Heap) restoredIn(base format.Addr) (newest format.Version) {
 	return newest
 }
 
-// noteFreed says what the version has freed.
+// noteFreed reports the blocks that the version has freed.
 func (t *Txn) noteFreed() {
 	for _, list := range [][]freed{t.freed, t.unlogged} {
 		for _, f := range list {

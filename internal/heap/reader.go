@@ -6,19 +6,19 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Reader reads blocks. Its zero value reads none. Several goroutines may use it while a
-// slot holds the version that it reads.
+// Reader reads blocks. The zero Reader reads none. Several goroutines may use a Reader while
+// a slot holds the version that it reads.
 type Reader struct {
 	heap  *Heap
 	lo    uint64 // address of the first extent
 	span  uint64 // bytes of the window from there on
 	limit uint64 // span, or 0 to verify everything
 	own   format.Version
-	state format.Addr // of the version that is read, which is held; 0: not known
+	state format.Addr // state of the held version that it reads; 0: unknown
 }
 
-// Reader returns a reader of the heap. verify makes it check kind, size and
-// checksum of every block that it reads.
+// Reader returns a reader of the heap. If verify is set it checks kind, size and checksum of
+// every block that it reads.
 func (h *Heap) Reader(verify bool) Reader {
 	r := Reader{heap: h, lo: h.base + h.first, span: h.window - h.first}
 	if !verify {
@@ -27,9 +27,9 @@ func (h *Heap) Reader(verify bool) Reader {
 	return r
 }
 
-// Of returns a reader that, if it verifies, accepts no block that was written after
-// the version of the state at a: such a one is another block than it was. The caller
-// holds the version.
+// Of returns a reader that, if it verifies, accepts no block with a later birth than the
+// version of the state at a: such a block has replaced the version's own. The caller holds
+// the version.
 func (r Reader) Of(a format.Addr) Reader {
 	r.state = a
 	return r
@@ -38,7 +38,7 @@ func (r Reader) Of(a format.Addr) Reader {
 // Verifies reports whether the reader verifies every block.
 func (r *Reader) Verifies() bool { return r.limit == 0 }
 
-// Verifying returns a reader of the same blocks that verifies what it reads.
+// Verifying returns a reader of the same blocks that verifies them.
 func (r Reader) Verifying() Reader {
 	r.limit = 0
 	return r
@@ -80,16 +80,16 @@ func (r *Reader) Size(a format.Addr) format.ByteCount {
 // and rounding included.
 func (r *Reader) BlockBytes(a format.Addr) format.ByteCount { return r.heap.BlockBytes(a) }
 
-// Offset returns the place of an address in the file.
+// Offset returns the offset of an address in the file.
 func (r *Reader) Offset(a format.Addr) int64 { return int64(uint64(a) - r.heap.base) }
 
-// Window returns the window of the space, and whether the reader trusts what it
-// reads there.
+// Window returns the window of the space, and whether the reader trusts blocks without
+// verifying them.
 func (r *Reader) Window() (base, size uint64, trusting bool) {
 	return r.heap.base, r.heap.window, r.limit != 0
 }
 
-// bad describes an impossible link.
+// bad returns the error for an impossible link.
 func (r *Reader) bad(a format.Addr, kind format.Kind) error {
 	if r.heap == nil {
 		return &format.DamageError{File: "heap", What: "no heap"}
@@ -97,8 +97,8 @@ func (r *Reader) bad(a format.Addr, kind format.Kind) error {
 	return r.heap.damage(a, "a link to a block of kind %s leads to an impossible address %#x", kind, uint64(a))
 }
 
-// Verify checks a block: that it can begin there, that it is of the kind, and
-// its checksum. A block of the reader's own transaction has none yet.
+// Verify checks that a block can begin at a and is of the kind, and its checksum. A block of
+// the reader's own transaction has no checksum yet.
 func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 	if uint64(a)-r.lo >= r.span || a&15 != 0 {
 		return r.bad(a, kind)
@@ -146,18 +146,18 @@ func (r *Reader) Verify(a format.Addr, kind format.Kind) error {
 // Kind returns the kind of a block that Payload has accepted.
 func (r *Reader) Kind(a format.Addr) format.Kind { return r.heap.header(a).Kind() }
 
-// Unreadable describes a block that the disk cannot deliver, because of the page at
-// the faulting address.
+// Unreadable returns the error for a block that the disk cannot deliver, because of the page
+// at the faulting address.
 func (r *Reader) Unreadable(a format.Addr, at uint64) error {
 	return r.heap.damage(a, "the disk cannot deliver the page at offset %d", (at-r.heap.base)&^(format.PageSize-1))
 }
 
-// Young describes a block that was written after the version that leads to it.
+// Young returns the error for a block with a later birth than the version that refers to it.
 func (r *Reader) Young(a format.Addr, birth, version format.Version) error {
 	return r.heap.damage(a, "the block was written by version %d, and version %d leads to it", birth, version)
 }
 
-// Birth returns the version that wrote a block that was verified.
+// Birth returns the version that wrote a verified block.
 func (r *Reader) Birth(a format.Addr) format.Version { return r.heap.header(a).Birth() }
 
 // PayloadSize returns the payload size of the block at a, as its header says; 0 if

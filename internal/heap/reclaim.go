@@ -7,31 +7,32 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// reclaimBatch is how many pending blocks make a scan worth while: it costs a
-// look at every reader slot that is in use.
+// reclaimBatch is how many pending blocks make a scan worthwhile: a scan looks at every
+// reader slot in use.
 const reclaimBatch = 1024
 
-// settleStep is how many blocks each commit settles after a scan: more than it frees itself
-// as a rule, so that all are settled long before the next scan, and none waits for all of them.
+// settleStep is how many blocks each commit settles after a scan. It is usually more than a
+// commit frees, so all are settled long before the next scan, and no commit waits for all of
+// them.
 const settleStep = 24
 
-// Reclaim frees the pending blocks that no protected version can see (I2). It puts a block
-// that a version can see aside under that version, and looks at it again only when the
-// version is no longer protected: an old reader costs nothing per scan, and pins only what
-// it can see.
+// Reclaim frees the pending blocks that no protected version can see (I2). If a version can
+// see a block, Reclaim puts the block aside under that version, and looks at it again only
+// when the version is no longer protected. So an old reader costs nothing in each scan, and
+// pins only the blocks that it can see.
 func (h *Heap) Reclaim() {
 	h.scan()
 	h.settleRipe(len(h.ripe))
 	h.noteWaiting()
 }
 
-// reclaimSome is Reclaim for a commit, which settles but a part of what the last scan was
-// about. That this was a while ago makes no difference: a version that somebody holds
-// since then was the newest one then, or is newer (L4), and cannot see a block that was
+// reclaimSome is Reclaim for a commit: it settles only a part of the blocks of the last
+// scan. It does not matter that the scan was some time ago: a version that a reader has held
+// only since then was the newest one then, or is newer (L4), and cannot see a block that was
 // freed up to then.
 func (h *Heap) reclaimSome() {
 	if len(h.pending) >= reclaimBatch || len(h.logged) >= reclaimBatch && h.logged[reclaimBatch/2].freed <= format.Version(h.live.Words().Written.Load()) {
-		h.settleRipe(len(h.ripe)) // by what it was found by
+		h.settleRipe(len(h.ripe)) // by the result of the scan that found them
 		h.scan()
 	}
 	if len(h.ripe) > 0 {
@@ -41,8 +42,8 @@ func (h *Heap) reclaimSome() {
 	}
 }
 
-// scan finds out which versions are protected, and takes the blocks out of the lists that
-// can be settled by that.
+// scan finds the protected versions, and takes the blocks out of the lists that can be
+// settled by this result.
 func (h *Heap) scan() {
 	h.live.Protected(&h.prot, h)
 	newest := h.live.NewestAnchor()
@@ -68,7 +69,7 @@ func (h *Heap) scan() {
 	h.ripenLogged(written)
 }
 
-// settleRipe settles the last n of the blocks that a scan was about.
+// settleRipe settles the last n of the blocks of a scan.
 func (h *Heap) settleRipe(n int) {
 	h.live.Assure() // L16
 	first := max(len(h.ripe)-n, 0)
@@ -83,14 +84,14 @@ func (h *Heap) settleRipe(n int) {
 	}
 }
 
-// noteWaiting tells what could not be reused.
+// noteWaiting notes how many bytes could not be reused.
 func (h *Heap) noteWaiting() {
 	h.pinned.Store(uint64(h.waiting))
 	h.live.Entry().Reserved.Store(uint64(h.waiting + h.freeBytes()))
 }
 
-// settleReleased settles a part of what versions held that are no longer protected: not all
-// at once, since a commit waits for it.
+// settleReleased settles a part of the blocks whose versions are no longer protected: not
+// all at once, since a commit waits for it.
 func (h *Heap) settleReleased() {
 	for range settleChunks {
 		last := len(h.released.chunks) - 1
@@ -129,9 +130,9 @@ func (l *freedList) moveFrom(other *freedList) {
 	other.chunks = nil
 }
 
-// ripenLogged takes the blocks out of their list that the journal, which has all versions up
-// to one, no longer needs. They are in the order of the commits, except for those of other
-// processes, which may make others wait for a while.
+// ripenLogged takes the blocks out of the list logged that the journal no longer needs,
+// since it has all versions up to written. The list is in the order of commits, except for
+// blocks from other processes, which may make later ones wait for some time.
 func (h *Heap) ripenLogged(written format.Version) {
 	n := 0
 	for n < len(h.logged) && h.logged[n].freed <= written {
@@ -143,7 +144,7 @@ func (h *Heap) ripenLogged(written format.Version) {
 	}
 }
 
-// freeOrHold frees a block or puts it aside.
+// freeOrHold frees a block, or puts it aside under a version that can see it.
 func (h *Heap) freeOrHold(f freed) {
 	if v, covered := h.prot.Covers(f.birth, f.freed); covered {
 		list := h.held[v]
@@ -159,18 +160,18 @@ func (h *Heap) freeOrHold(f freed) {
 		if invariant.Enabled {
 			h.ledger.Misfit(f.addr, f.size, "what waits still fits its place when nobody can see it any more")
 		}
-		return // damaged: what it was is not known; it leaks until a sweep
+		return // the header is damaged, so the size is unknown: the block leaks until a sweep
 	}
 	if invariant.Enabled {
 		h.ledger.Settled(f.addr, f.size)
 	}
-	// What was written after the newest anchor lies on a page that is dirty.
+	// A block that was written after the newest anchor lies on a dirty page.
 	h.put(f.addr, f.size, f.birth > h.anchored)
 }
 
-// fits reports whether a block of that size can lie there. The size is from the
-// block's own header, which may be damaged: the extent table must agree, or the
-// block would overlap others when it is used again.
+// fits reports whether a block of that size can lie there. The size is from the block's own
+// header, which may be damaged: the extent table must agree, otherwise the block would
+// overlap others when it is reused.
 func (h *Heap) fits(f freed) bool {
 	within := uint64(f.addr) & (format.ExtentSize - 1)
 	class := h.extentClass(h.extentOf(f.addr))

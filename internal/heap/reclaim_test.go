@@ -9,9 +9,9 @@ import (
 	"github.com/everheap/everheap/internal/heap/heaptest"
 )
 
-// A commit settles a part of what a scan was about. Who holds the newest version after the
-// scan sees all of it until he lets go, whatever is settled meanwhile; and in the end all is
-// free.
+// A commit settles a part of the blocks of a scan. A reader that holds the newest version
+// after the scan sees all its blocks until it releases the version, whatever is settled
+// meanwhile. At the end all blocks are free.
 func TestReclaim_InSteps(t *testing.T) { // I2
 	space := heaptest.Open(t, 256<<20)
 	r := rand.New(rand.NewPCG(6, 6))
@@ -35,7 +35,7 @@ func TestReclaim_InSteps(t *testing.T) { // I2
 			t.Fatal(err)
 		}
 	}
-	written := func() { // what the journal waits for it has
+	written := func() { // as if the journal had all versions
 		space.Live.RaiseWritten(format.Version(space.Heap.VersionOf(space.Live.Current())))
 	}
 	turn(0, 2000)
@@ -61,7 +61,7 @@ func TestReclaim_InSteps(t *testing.T) { // I2
 
 	turn(len(blocks)-1, 600)
 	written()
-	turn(600, 1) // and another scan, whose rest is passed on
+	turn(600, 1) // another scan, whose rest is passed on
 	if space.Heap.Ripe() == 0 {
 		t.Fatal("all was settled at once")
 	}
@@ -82,9 +82,9 @@ func TestReclaim_InSteps(t *testing.T) { // I2
 	}
 }
 
-// One who needs a block of a rare size does not wait until all is settled that a version had held: if a
-// part of it has no block of that size, the space grows. In a space that is full all is looked
-// through.
+// A transaction that needs a block of a rare size does not wait until all blocks are settled
+// that a version had held: if a part of them has no block of that size, the space grows. In
+// a full space the transaction settles all of them.
 func TestReclaim_RareSize(t *testing.T) { // I2
 	for _, full := range []bool{false, true} {
 		space := heaptest.Open(t, 64<<20)
@@ -131,11 +131,11 @@ func TestReclaim_RareSize(t *testing.T) { // I2
 			if left := space.Heap.Released(); !full && left < half/2 {
 				t.Errorf("all but %d of %d blocks were settled before the space grew", left, half)
 			}
-			fill(t, txn, 20_000, 3) // the only one that is free was the first to be held, and is settled last
+			fill(t, txn, 20_000, 3) // the only free block of that size was held first, and is settled last
 			return nil
 		})
 		if left := space.Heap.Released(); full && left > 0 {
-			t.Errorf("%d blocks are not looked at in a space that is full", left)
+			t.Errorf("%d blocks are not settled in a full space", left)
 		}
 	}
 }

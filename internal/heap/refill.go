@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	populateBlocks = 8        // a group with that many free blocks is worth populating its extent
-	sprawlBytes    = 8 << 20  // a space that small may take more than it holds
-	fewReclaims    = 2        // before it grows: what a version had held may be a hundred thousand blocks of other classes, and who commits waits
-	mostLooks      = 32       // at the stack of extents, before such a space grows
-	sweepInCase    = 2        // the wish for a sweep that may come to nothing: see format.Live.SweepWish
-	minGrowth      = 1 << 20  // by which the file grows at least
-	maxGrowth      = 64 << 20 // and at most, if no more is asked for
+	populateBlocks = 8        // a group with this many free blocks makes it worth populating the extent
+	sprawlBytes    = 8 << 20  // a space up to this size may take much more than its blocks need
+	fewReclaims    = 2        // how often refill reclaims before it grows: a version may have held a hundred thousand blocks of other classes, and a commit waits
+	mostLooks      = 32       // how often takeFree looks at the stack of extents before such a space grows
+	sweepInCase    = 2        // a wish for a sweep that may find nothing: see format.Live.SweepWish
+	minGrowth      = 1 << 20  // the file grows by at least this many bytes
+	maxGrowth      = 64 << 20 // and by at most this many, unless the caller needs more
 )
 
 // take returns a free block of class c.
@@ -34,7 +34,7 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 	if invariant.Enabled {
 		h.ledger.Took(a, c.BlockSize())
 	}
-	if n > 0 { // the next one is needed soon
+	if n > 0 { // the next block will be needed soon
 		next := uintptr(l.hot[n-1]) + h.delta
 		prefetch.Line(next)
 		prefetch.Line(next + 64)
@@ -42,10 +42,10 @@ func (h *Heap) take(c format.Class) (format.Addr, error) {
 	return a, nil
 }
 
-// refill finds free blocks of class c, cheapest first: groups worth populating;
-// what others gave back; a fresh extent, as long as little free space lies
-// about, here and in the whole space; lone blocks; what can be reclaimed in a short time;
-// growth; and what can be reclaimed at all.
+// refill finds free blocks of class c, cheapest first: groups worth populating; blocks that
+// other processes gave back; a fresh extent, as long as this process and the whole space
+// have little unused free space; lone blocks; blocks that can be reclaimed in a short time;
+// growth; and all blocks that can be reclaimed.
 func (h *Heap) refill(c format.Class) error {
 	l := &h.lists[c]
 	sprawls := h.sprawls()
@@ -82,10 +82,10 @@ func (h *Heap) refill(c format.Class) error {
 	}
 }
 
-// catchUp gathers what others have pending and what lies in lists, and reclaims what waits
-// for the journal and for newer anchors. It does so even if this process has nothing
-// pending: a sweep may have made it forget that, and have left it because of an old anchor;
-// the next sweep finds it.
+// catchUp gathers the pending blocks of other processes and those in lists, and reclaims
+// blocks that wait for the journal and for newer anchors. It does so even if this process
+// has no pending blocks: a sweep may have made it forget them, and may not have found them
+// because of an old anchor. The next sweep finds them.
 func (h *Heap) catchUp() {
 	h.adoptAll(format.StackPending)
 	if h.onLowSpace != nil {
@@ -94,11 +94,11 @@ func (h *Heap) catchUp() {
 	h.Gather()
 }
 
-// sprawls reports whether the space takes much more than it holds: then lone blocks are
-// used first, including those that others gave back. Otherwise many processes that each
-// write a little would each leave extents of lone blocks.
+// sprawls reports whether the space takes much more than its blocks need: then lone blocks
+// are used first, including those that other processes gave back. Otherwise many processes
+// that each write a little would each leave extents of lone blocks.
 //
-// The state may be reclaimed while it is read: any answer will do.
+// Another process may reuse the state's block during the read: any result is acceptable.
 func (h *Heap) sprawls() bool {
 	w := h.live.Words()
 	state := (*format.State)(at(uintptr(h.live.Current()) + format.HeaderSize))
@@ -128,13 +128,13 @@ func (h *Heap) cut(list []format.Addr, extent uint64, c format.Class) []format.A
 	size := uint64(c.BlockSize())
 	n := format.ExtentSize / size
 	start := uint64(h.extentAddr(extent))
-	for i := n; i > 0; i-- { // the lowest address is the first to be used
+	for i := n; i > 0; i-- { // so that the lowest address is used first
 		list = append(list, format.Addr(start+(i-1)*size))
 	}
 	return list
 }
 
-// takeExtents takes n free extents in a row, if the reserve is full (RV2).
+// takeExtents takes n consecutive free extents, if the reserve is full (RV2).
 func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	if err := h.fillReserve(false); err != nil {
 		return 0, err
@@ -142,8 +142,8 @@ func (h *Heap) takeExtents(n uint64) (uint64, error) {
 	return h.takeFree(n)
 }
 
-// takeFree takes n free extents in a row: the process's own, then those given back, then
-// holes, then space that nobody ever had. If there is much free space, it looks at the
+// takeFree takes n consecutive free extents: the process's own, then those given back, then
+// holes, then space above the high-water mark. If there is much free space, it looks at the
 // stack more than once.
 func (h *Heap) takeFree(n uint64) (uint64, error) {
 	if h.holesAreLower(n) {
@@ -172,14 +172,14 @@ func (h *Heap) takeFree(n uint64) (uint64, error) {
 	return extent, nil
 }
 
-// reserve moves the mark of reserved space up by n extents, growing the file if
-// need be. A process that dies after the swap leaks them until a sweep.
+// reserve raises the high-water mark by n extents, and grows the file if necessary. If the
+// process dies after the swap, the extents leak until a sweep.
 func (h *Heap) reserve(n uint64) (uint64, error) {
 	w := h.live.Words()
 	for {
 		carved, end := w.Carved.Load(), w.End.Load()
 		if limit := h.limit(); carved+n<<format.ExtentShift > limit {
-			w.SweepWish.CompareAndSwap(0, sweepInCase) // perhaps the dead, or a sweep that saw an old version, left something
+			w.SweepWish.CompareAndSwap(0, sweepInCase) // a dead process, or a sweep that saw an old version, may have left free space
 			return 0, fmt.Errorf("%w (%d bytes)", ErrFull, limit)
 		}
 		if carved+n<<format.ExtentShift > end {
@@ -189,7 +189,7 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 			continue
 		}
 		if w.Carved.CompareAndSwap(carved, carved+n<<format.ExtentShift) {
-			h.live.Assure() // nobody else has them (L16)
+			h.live.Assure() // no other process has them (L16)
 			invariant.Point("grow.carved")
 			if invariant.Enabled {
 				h.ledger.ReservedAnew(carved>>format.ExtentShift, n)
@@ -200,8 +200,8 @@ func (h *Heap) reserve(n uint64) (uint64, error) {
 	}
 }
 
-// limit returns the offset up to which the heap may grow. What a recovery replays had
-// its place before, so the window alone bounds it.
+// limit returns the offset up to which the heap may grow. A recovery may grow up to the end
+// of the window, since the changes that it replays fitted before.
 func (h *Heap) limit() uint64 {
 	w := h.live.Words()
 	if w.Recovering.Load() != 0 {
@@ -210,15 +210,14 @@ func (h *Heap) limit() uint64 {
 	return min(w.Limit.Load(), h.window)
 }
 
-// grow allocates the file, and the part of the extent table that goes with it,
-// up to at least the offset, and then publishes the new end. Two processes may do
-// it at once: allocating twice changes nothing, and the end only rises. Nothing
-// above the published end is ever touched, so a full disk is an error here and
-// never a fault later.
+// grow allocates the file, and the part of the extent table that goes with it, up to at
+// least the offset, and then publishes the new end. Two processes may do this at once:
+// allocating twice changes nothing, and the end only rises. No process touches anything
+// above the published end, so a full disk is an error here and never a fault later.
 func (h *Heap) grow(need uint64) error {
 	w := h.live.Words()
 	end := w.End.Load()
-	if size, err := h.region.Length(); err != nil || size < end { // grown again, it would read as zeros what was there
+	if size, err := h.region.Length(); err != nil || size < end { // if it grew again, blocks would read as zeros
 		return errors.Join(err, &format.DamageError{File: "heap", Offset: int64(size), What: "the file was truncated while the space is open"})
 	}
 	step := h.growth(end)
@@ -234,7 +233,7 @@ func (h *Heap) grow(need uint64) error {
 			}
 			return nil
 		}
-		if errors.Is(err, mapping.ErrIO) { // the file system has failed: nothing is to be written any more
+		if errors.Is(err, mapping.ErrIO) { // the file system has failed: no process may write from now on
 			w.Failed.Store(1)
 			return err
 		}
@@ -246,9 +245,9 @@ func (h *Heap) grow(need uint64) error {
 	return mapping.ErrNoSpace
 }
 
-// growth returns by how much a file of so many bytes grows at once.
+// growth returns by how many bytes a file of that size grows at once.
 func (h *Heap) growth(end uint64) uint64 {
-	if h.sprawls() { // there is free space, only not at hand at this moment
+	if h.sprawls() { // there is free space, but this process cannot get it at this moment
 		return minGrowth
 	}
 	return min(max(end/8, minGrowth), maxGrowth)
@@ -271,10 +270,10 @@ func (h *Heap) allocate(from, to uint64) error {
 }
 
 // uncut returns an error if the file is shorter than the part in use. A process that
-// reserves space calls it first: otherwise it would make a file that was cut longer again,
-// with zeros where blocks were, and nobody would see the cut.
+// reserves space calls it first: otherwise it would extend a truncated file again, with
+// zeros in place of blocks, and no process would notice the truncation.
 func (h *Heap) uncut() error {
-	carved := h.live.Words().Carved.Load() // before the length: both rise
+	carved := h.live.Words().Carved.Load() // before the length: both only grow, the length first
 	length, err := h.region.Length()
 	if err == nil && length < carved {
 		err = &format.DamageError{File: "heap", Offset: int64(length),
@@ -283,8 +282,8 @@ func (h *Heap) uncut() error {
 	return err
 }
 
-// populate makes the pages of extents writable at once, unless that was done
-// since the newest anchor, which is what makes pages clean again.
+// populate makes the pages of extents writable at once, unless that was done since the
+// newest anchor: an anchor makes pages clean again.
 func (h *Heap) populate(extent, n uint64) {
 	for uint64(len(h.fresh)) < extent+n {
 		h.fresh = append(h.fresh, make([]format.Version, extent+n-uint64(len(h.fresh)))...)
@@ -302,11 +301,11 @@ func (h *Heap) populate(extent, n uint64) {
 	h.region.Populate(int64(extent<<format.ExtentShift), int64(n<<format.ExtentShift))
 }
 
-// takeRun returns a block that fills whole extents.
+// takeRun returns a block that fills whole extents: a run.
 func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 	n := uint64(format.RunExtents(size))
 	extent, err := h.takeExtents(n)
-	if err != nil { // the window or the disk is full: what others wait with counts, too
+	if err != nil { // the window or the disk is full: try the pending blocks of other processes, too
 		h.adoptAll(format.StackPending)
 		for again := true; again; again = len(h.released.chunks) > 0 {
 			h.Reclaim()
@@ -319,7 +318,7 @@ func (h *Heap) takeRun(size format.ByteCount) (format.Addr, error) {
 	return h.makeRun(extent, n), nil
 }
 
-// makeRun makes n extents in a row one block.
+// makeRun turns n consecutive extents into one block.
 func (h *Heap) makeRun(extent, n uint64) format.Addr {
 	h.populate(extent, n)
 	if invariant.Enabled {
@@ -332,7 +331,7 @@ func (h *Heap) makeRun(extent, n uint64) format.Addr {
 	return h.extentAddr(extent)
 }
 
-// put returns a block that nobody can see to the lists. hot says that its page is dirty.
+// put puts a block that no version can see into the lists. hot says that its page is dirty.
 func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 	if invariant.Enabled {
 		h.ledger.Listed(a, size)
@@ -358,8 +357,8 @@ func (h *Heap) put(a format.Addr, size format.ByteCount, hot bool) {
 	}
 }
 
-// populateBlocksOf makes the pages of some free blocks of an extent writable, if
-// they are not: a call for each page costs a tenth of the fault that it saves.
+// populateBlocksOf makes the pages of some free blocks of an extent writable: a call for
+// each page costs a tenth of the fault that it saves.
 func (h *Heap) populateBlocksOf(extent uint64, group []format.Addr) {
 	if h.isFresh(extent) {
 		return

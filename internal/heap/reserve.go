@@ -10,57 +10,58 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A removal needs space first: it copies the blocks on the path to what it removes, and the
-// old ones are free only when the version is committed and no reader and no usable anchor
-// sees the former one. So a space without a free block could never get one. Until then
-// removals live on the reserve: free extents in cells of live, from which every process
-// can take one and none can keep it.
+// A removal first needs space: it copies the blocks on the path to the removed entry. The
+// old blocks become free only when the version is committed and no reader and no usable
+// anchor sees the version before. So a space without a free block could never get one.
+// Therefore removals use the reserve: free extents in cells of live, from which every
+// process can take one and none can keep it.
 //
 // Invariants:
 //
-//	RV1 An extent in a cell is free, has its space in the file, hence takes no disk when
-//	    it is used, and belongs to the cell: it is in no list and no stack. Its owner puts
-//	    it there by a swap from 0, and a process takes it by a swap to 0, both between
-//	    Enter and Leave; so a look while nobody is active finds each extent where it
-//	    belongs, and a sweep spares it (BeginSweep). The cells name no extent twice. A
-//	    process that takes one says so first (CellsTaken): if it takes one after a sweep
-//	    has raised the epoch, and before the sweep has looked at the cells, it keeps an
-//	    extent that the sweep does not know of, since it knows the new epoch. So the
-//	    sweep reads the number before and after, and gives up if it has changed.
-//	RV2 While a cell is empty no process takes an extent except for the cell, or for a
-//	    removal. So the first extents that become free fill the reserve, whichever
-//	    process frees them, before anything else grows.
-//	RV3 Only removals get blocks that are cut from an extent of the reserve, and they keep
-//	    them: each block that a removal took is owed, and the next free block of the class
-//	    pays for it. Otherwise programs that remove one thing and store another over and
-//	    over would store into what the removals free, and use up the reserve.
+//	RV1 An extent in a cell is free and has its disk space, so using it needs no more disk
+//	    space. It belongs to the cell: it is in no list and no stack. Its owner puts it there
+//	    by a swap from 0, and a process takes it by a swap to 0, both between Enter and
+//	    Leave. So a look while no process is active finds each extent where it belongs, and a
+//	    sweep spares it (BeginSweep). The cells name no extent twice. A process that takes an
+//	    extent says so first (CellsTaken). It may take one after a sweep has raised the epoch
+//	    and before the sweep has looked at the cells. Then it owns an extent of which the
+//	    sweep does not know, since the process knows the new epoch. So the sweep reads the
+//	    number before and after, and gives up if it has changed.
+//	RV2 While a cell is empty a process takes an extent only for the cell or for a removal.
+//	    So the first extents that become free fill the reserve, whichever process frees them,
+//	    before anything else grows.
+//	RV3 Only removals get blocks that are cut from an extent of the reserve, and removals pay
+//	    them back: each block that a removal took is a debt, and the next free block of the
+//	    class pays it. Otherwise a program that keeps removing one entry and storing another
+//	    would store into the blocks that removals free, and use up the reserve.
 //	RV4 A transaction may take from the reserve: for an operation that removes; for its
 //	    commit, if it leaves no more bytes reachable than it found; for anything else, as
 //	    long as it leaves fewer, that block included; and when it replays the journal.
 //	    (Txn.mayUseReserve)
-//	RV5 The last extents are for transactions that drop a checkpoint: where checkpoints
-//	    pin everything, removals free nothing, and would use up all there is.
-//	RV6 Cells are a cache, as all free space is (I4): a loss of power, or of live, empties
-//	    them, and the sweep that follows finds their extents. The last process to close
-//	    puts them on the stack of extents, which its anchor lists (E5).
+//	RV5 The last extents are for transactions that drop a checkpoint: if checkpoints pin
+//	    everything, removals free nothing, and would use up the reserve.
+//	RV6 Cells are a cache, like all free space (I4): a power loss, or a loss of live, empties
+//	    them, and the next sweep finds their extents. The last process to close puts them on
+//	    the stack of extents, which its anchor lists (E5).
 //
-// A process that dies with an extent in its hands leaks it until a sweep, as always. The
-// blocks that a process has cut go back to all when the cells are full again, or it closes.
+// If a process dies while it owns an extent, the extent leaks until a sweep, as always. A
+// process gives the blocks that it has cut back to all when the cells are full again, or
+// when it closes.
 
 const (
-	minReserve  = 32 // extents: paths of some classes, for a space of any size
-	reservePart = 16 // extents of what the space holds for one of the reserve, if that is more
+	minReserve  = 32 // extents in the reserve at least: enough for paths in several classes
+	reservePart = 16 // the reserve has one extent for each 16 that the space's blocks fill, if that is more
 	lastReserve = 8  // extents that only a transaction that drops a checkpoint takes
 )
 
-// reserve is this process's part of the reserve: what it has cut.
+// reserve is this process's part of the reserve: the blocks that it has cut.
 type reserve struct {
 	lists [format.NumClasses][]format.Addr
-	debts [format.NumClasses]int // blocks that were taken, and not paid for
+	debts [format.NumClasses]int // by class: blocks that were taken and not paid back
 	owed  int                    // their number
 }
 
-// forget drops what lies below the floor, and all debts: what they were for is forgotten.
+// forget drops the blocks below the floor, and all debts, since their blocks are forgotten.
 func (r *reserve) forget(floor format.Addr) {
 	for c := range r.lists {
 		r.lists[c] = slices.DeleteFunc(r.lists[c], func(a format.Addr) bool { return a < floor })
@@ -68,7 +69,7 @@ func (r *reserve) forget(floor format.Addr) {
 	r.debts, r.owed = [format.NumClasses]int{}, 0
 }
 
-// bytes returns what is in the lists.
+// bytes returns how many bytes are in the lists.
 func (r *reserve) bytes() (n format.ByteCount) {
 	for c := range r.lists {
 		n += format.ByteCount(len(r.lists[c])) * format.Class(c).BlockSize()
@@ -76,20 +77,20 @@ func (r *reserve) bytes() (n format.ByteCount) {
 	return n
 }
 
-// reserveExtents returns how many cells are to be full.
+// reserveExtents returns how many cells should be full.
 //
-// The state is read although it may be reclaimed at this moment: any answer will do.
+// Another process may reuse the state's block during the read: any result is acceptable.
 func (h *Heap) reserveExtents() int {
 	state := (*format.State)(at(uintptr(h.live.Current()) + format.HeaderSize))
 	return int(min(max(state.BlockBytes>>format.ExtentShift/reservePart, minReserve), format.NumReserve))
 }
 
-// ReserveBytes returns how much space the reserve is to have.
+// ReserveBytes returns how many bytes the reserve should have.
 func (h *Heap) ReserveBytes() format.ByteCount {
 	return format.ByteCount(h.reserveExtents()) << format.ExtentShift
 }
 
-// emptyCells returns how many of the cells that are to be full are empty.
+// emptyCells returns how many of the cells that should be full are empty.
 func (h *Heap) emptyCells() (n int) {
 	w := h.live.Words()
 	for i := range h.reserveExtents() {
@@ -100,8 +101,8 @@ func (h *Heap) emptyCells() (n int) {
 	return n
 }
 
-// fillReserve fills the cells (RV2), from wherever extents are to be had, and from
-// nowhere but this process's list if ownOnly is set. The error says why it could not.
+// fillReserve fills the cells (RV2), with extents from anywhere or, if ownOnly is set, only
+// from this process's list. The error says why it could not.
 func (h *Heap) fillReserve(ownOnly bool) error {
 	if h.leaving {
 		return nil
@@ -139,7 +140,7 @@ func (h *Heap) fillReserve(ownOnly bool) error {
 // errNoExtent says that this process has no free extent.
 var errNoExtent = errors.New("no free extent at hand")
 
-// takeCells takes n extents in a row out of the cells. The last ones are taken only if
+// takeCells takes n consecutive extents out of the cells. It takes the last ones only if
 // last is set (RV5).
 func (h *Heap) takeCells(n int, last bool) (extent uint64, ok bool) {
 	w := h.live.Words()
@@ -174,7 +175,7 @@ next:
 				continue next
 			}
 		}
-		h.live.Assure() // nobody else has them (L16)
+		h.live.Assure() // no other process has them (L16)
 		if invariant.Enabled {
 			h.ledger.Unlent(list[i].extent, uint64(n))
 		}
@@ -213,10 +214,11 @@ func (h *Heap) takeReserved(size format.ByteCount, class format.Class, last bool
 	return a, true
 }
 
-// borrow takes a block for an operation that removes nothing from what removals have cut,
-// as a last resort before the transaction fails, and while more than half of the reserve is
-// left: the block is owed, too. So a transaction that replaces something, or stores after
-// much was removed, does not fail because of the path that it copies, whose old blocks pay.
+// borrow takes a block that removals have cut, for an operation that removes nothing. It is
+// a last resort before the transaction fails, and works while more than half of the reserve
+// is left; the block is a debt as well. So a transaction that replaces a value, or stores
+// one after large removals, does not fail because of the path that it copies: the old blocks
+// of the path pay the debt.
 func (h *Heap) borrow(class format.Class) (a format.Addr, ok bool) {
 	if class == format.ClassRun || len(h.reserved.lists[class]) == 0 {
 		return 0, false
@@ -228,7 +230,7 @@ func (h *Heap) borrow(class format.Class) (a format.Addr, ok bool) {
 	return h.takeReserved(0, class, false)
 }
 
-// pay gives a free block to the removals if they are owed one of its class.
+// pay gives a free block to the removals if there is a debt in its class, and reports whether it did.
 func (h *Heap) pay(a format.Addr, class format.Class) bool {
 	r := &h.reserved
 	if r.debts[class] == 0 {
@@ -240,11 +242,12 @@ func (h *Heap) pay(a format.Addr, class format.Class) bool {
 	return true
 }
 
-// releaseReserve gives what this process has cut from the reserve to all: always, if all
-// is set; else if the cells are full again, which it fills first with what it has.
+// releaseReserve gives the blocks that this process has cut from the reserve to all uses:
+// always, if all is set; otherwise only if the cells are full again. It first fills the
+// cells with the extents that it has.
 func (h *Heap) releaseReserve(all bool) {
 	if !all {
-		_ = h.fillReserve(true) // what is missing stays so
+		_ = h.fillReserve(true) // cells that it cannot fill stay empty
 		h.lowerReserve()
 	}
 	if h.reserved.owed == 0 && h.reserved.bytes() == 0 || !all && h.emptyCells() > 0 {
@@ -258,7 +261,7 @@ func (h *Heap) releaseReserve(all bool) {
 	h.reserved = reserve{}
 }
 
-// lowerReserve takes the extents out of the cells that need not be full any more.
+// lowerReserve takes the extents out of cells that need no longer be full.
 func (h *Heap) lowerReserve() {
 	w := h.live.Words()
 	for i := h.reserveExtents(); i < format.NumReserve; i++ {
@@ -272,7 +275,7 @@ func (h *Heap) lowerReserve() {
 func (h *Heap) takeCell(cell *atomic.Uint64) {
 	h.live.Words().CellsTaken.Add(1) // RV1
 	if extent := cell.Swap(0); extent != 0 {
-		h.live.Assure() // nobody else has it (L16)
+		h.live.Assure() // no other process has it (L16)
 		if invariant.Enabled {
 			h.ledger.Unlent(extent, 1)
 		}
@@ -281,8 +284,8 @@ func (h *Heap) takeCell(cell *atomic.Uint64) {
 }
 
 // EmptyReserve takes all extents out of the cells, for the last process that closes (RV6),
-// and stops this process from filling any: the blocks of the batches would fill them again.
-// The heap is entered.
+// and stops this process from filling cells: otherwise allocating the batches would fill
+// them again. The caller has entered the heap.
 func (h *Heap) EmptyReserve() {
 	h.leaving = true
 	w := h.live.Words()
@@ -293,9 +296,9 @@ func (h *Heap) EmptyReserve() {
 	}
 }
 
-// spareReserve adds the extents in the cells to what a sweep leaves alone. Nobody is
-// active, so each is where it belongs (RV1); one that cannot be free is damage, and is
-// dropped.
+// spareReserve adds the extents in the cells to those that a sweep spares. No process is
+// active, so each is where it belongs (RV1). It drops an extent that cannot be free, since
+// that is damage.
 func (s *Spared) spareReserve(h *Heap) {
 	w := h.live.Words()
 	first, end := h.first>>format.ExtentShift, h.live.Carved()>>format.ExtentShift
@@ -312,8 +315,8 @@ func (s *Spared) spareReserve(h *Heap) {
 	}
 }
 
-// Remove says that an operation that removes begins, or that it ends; last, that it drops
-// a checkpoint (RV4, RV5).
+// Remove says that a removing operation begins or ends; last says that it drops a checkpoint
+// (RV4, RV5).
 func (t *Txn) Remove(begins, last bool) {
 	t.removing, t.last = begins, begins && last
 }
@@ -326,10 +329,11 @@ func (t *Txn) mayUseReserve(size format.ByteCount) bool {
 	return t.removing || t.leaks || t.bytes+int64(size) <= 0
 }
 
-// allocFull finds a block when neither the lists nor the file have one because of err. A
-// removal takes it from the reserve. Otherwise allocFull does all that can make room: it
-// drops what waits for the journal and for newer anchors, and if that is not enough, a
-// sweep finds what the dead had and what other processes have set aside.
+// allocFull finds a block when neither the lists nor the file have one because of err. For a
+// removal it takes a block from the reserve. Otherwise it makes room in all possible ways:
+// it reclaims blocks that wait for the journal and for newer anchors; if that is not enough,
+// a sweep finds the space of dead processes and the space that other processes have set
+// aside.
 func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (format.Addr, error) {
 	if !errors.Is(err, mapping.ErrNoSpace) && !errors.Is(err, ErrFull) {
 		return 0, err
@@ -356,7 +360,7 @@ func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (f
 		if h.sweep == nil || !h.sweep() {
 			break
 		}
-		h.adoptAll(format.StackExtents) // if it was another process that swept
+		h.adoptAll(format.StackExtents) // in case another process has swept
 		if a, err := h.takeBlock(size, class); err == nil {
 			return a, nil
 		}
@@ -370,8 +374,8 @@ func (t *Txn) allocFull(size format.ByteCount, class format.Class, err error) (f
 	return 0, err
 }
 
-// sweepTries is how often a transaction without space sweeps: what another process finds may
-// be of an older version, so the first sweep may be that one's, and the next its own.
+// sweepTries is how often a transaction without space sweeps. The first sweep may be that of
+// another process, which may walk an older version; the next one is its own.
 const sweepTries = 2
 
 // takeBlock takes a block of a class, or a run.
@@ -385,8 +389,8 @@ func (h *Heap) takeBlock(size format.ByteCount, class format.Class) (format.Addr
 // Base returns the state that the transaction started from.
 func (t *Txn) Base() format.Addr { return t.base }
 
-// Mark adds all blocks that the transaction has written to a set, those that it has
-// dropped again included: they are nobody else's until it ends.
+// Mark adds all blocks that the transaction has written to a set, including those that it
+// has dropped again: no other process owns them until it ends.
 func (t *Txn) Mark(m *Marks) {
 	for _, a := range t.written {
 		if m.heap.extentOf(a) < uint64(len(m.extents)) {

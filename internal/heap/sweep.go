@@ -12,7 +12,7 @@ type Marks struct {
 	spared  *Spared
 	Blocks  int
 	Bytes   format.ByteCount
-	Seen    func(bytes uint64) (sum uint64) // is told of each block, for who looks meanwhile; nil: nobody does
+	Seen    func(bytes uint64) (sum uint64) // called with the bytes of each block, to show progress; it may be nil
 
 	withheld *ExtentSet // nil: none
 }
@@ -22,8 +22,8 @@ func (h *Heap) NewMarks(below uint64) *Marks {
 	return &Marks{heap: h, extents: make([]*[format.ExtentSize / 16 / 64]uint64, below>>format.ExtentShift)}
 }
 
-// Add adds the block at a, which is valid, and reports whether it was not in the
-// set. A block at or above the limit of the set is none of its business.
+// Add adds the block at a, which is valid, and reports whether it was not in the set. It
+// ignores a block at or above the limit of the set.
 func (m *Marks) Add(a format.Addr) bool {
 	if m.heap.extentOf(a) >= uint64(len(m.extents)) {
 		return true
@@ -61,7 +61,7 @@ func (m *Marks) set(a format.Addr) bool {
 	return true
 }
 
-// Spare excepts the space that is free already from what Unmarked lists.
+// Spare excludes space that is free already from the result of Unmarked.
 func (m *Marks) Spare(s *Spared) {
 	m.spared = s
 	for _, a := range s.batches {
@@ -84,8 +84,8 @@ type Unmarked struct {
 	Bytes   format.ByteCount
 }
 
-// Unmarked lists what is not in the set, below its limit. Extents in which
-// nothing is marked are free as a whole.
+// Unmarked lists the space below the limit that is not in the set. Extents without a marked
+// block are free as a whole.
 func (m *Marks) Unmarked() *Unmarked {
 	h, u := m.heap, new(Unmarked)
 	free := func(extent, n uint64) {
@@ -118,13 +118,13 @@ func (m *Marks) Unmarked() *Unmarked {
 	return u
 }
 
-// Take puts what a sweep found into the lists of this process, unless another sweep began
-// meanwhile, and reports whether it did so. The heap is entered.
+// Take puts the space that a sweep has found into the lists of this process, unless another
+// sweep began meanwhile, and reports whether it did. The caller has entered the heap.
 func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 	if h.epoch != epoch || h.live.Words().Epoch.Load() != epoch {
 		return false
 	}
-	h.live.Assure() // all that it was found by was true (L16)
+	h.live.Assure() // the words that the sweep relied on were true (L16)
 	for c, list := range u.blocks {
 		for _, a := range list {
 			if invariant.Enabled {
@@ -144,15 +144,15 @@ func (h *Heap) Take(u *Unmarked, epoch uint64) bool {
 }
 
 // Spared is the space in the stack of extents when a sweep begins. It is known to be free,
-// so the sweep leaves it alone: during the sweep, processes that need space take it from
-// there. Otherwise each sweep would make the space grow by all that is written meanwhile.
+// so the sweep spares it: during the sweep, processes that need space take it from there.
+// Otherwise the space would grow by everything that is written during a sweep.
 //
-// The blocks of the batches go with them. An extent full of batches is spared as a whole: a
-// process that takes them all may cut it into blocks of another class. Any other extent
-// with batches has a block that nobody can get before the sweep ends: its class stays, and
-// Unmarked may rely on it.
+// The sweep spares the blocks of the batches as well. It spares an extent full of batches as
+// a whole: a process that takes them all may cut it into blocks of another class. Any other
+// extent with batches has a block that no process can get before the sweep ends: so its
+// class stays, and Unmarked may rely on it.
 type Spared struct {
-	extents []uint64 // a bit for each
+	extents []uint64 // one bit for each extent
 	batches []format.Addr
 }
 
@@ -168,7 +168,7 @@ func (h *Heap) spare(offset uint64) *Spared {
 	if offset == 0 {
 		return s
 	}
-	in := map[uint64]int{} // batches of an extent
+	in := map[uint64]int{} // by extent: how many batches it has
 	for a := format.Addr(h.base + offset); a != 0; {
 		items, next, ok := h.readBatch(a)
 		if !ok || !s.add(h, items) {
@@ -190,9 +190,9 @@ func (h *Heap) spare(offset uint64) *Spared {
 	return s
 }
 
-// add adds the extents of a batch. If one of them cannot be free, or is there
-// already because the chain is a ring, it reports false: what it added before that
-// waits for the next sweep.
+// add adds the extents of a batch. If one of them cannot be free, or was added already
+// because the chain is a ring, add reports false: the extents added before that wait for the
+// next sweep.
 func (s *Spared) add(h *Heap, items []format.BatchItem) bool {
 	first, end := h.first>>format.ExtentShift, min(h.live.Words().Carved.Load()>>format.ExtentShift, uint64(len(s.extents))*64)
 	for _, item := range items {
@@ -210,17 +210,18 @@ func (s *Spared) add(h *Heap, items []format.BatchItem) bool {
 	return true
 }
 
-// BeginSweep raises the epoch and empties the stacks, but for what it spares; it
-// returns the new epoch and the offset below which the sweep decides. ok is false
-// if a process that is alive uses its lists at this moment, or has taken something out of
-// the reserve (RV1): the sweep must not go on (I7). The caller holds the writer lock.
+// BeginSweep raises the epoch and empties the stacks, except for the space that it spares.
+// It returns the new epoch and the offset below which the sweep decides. ok is false if a
+// living process uses its lists at this moment, or has taken an extent out of the reserve
+// (RV1): then the sweep must not continue (I7). The caller holds the writer lock.
 //
 // It stores the floor before it raises the epoch, so that a process that sees the epoch
 // sees a floor that is at least this sweep's; both only rise.
 //
-// The sweep takes what it spares off the stack before it raises the epoch, so that nobody
-// else owns it, and puts it back when nobody can be using lists of the old epoch. A process
-// that takes it from then on knows the new epoch, and keeps it until the next one.
+// The sweep takes the spared space off the stack before it raises the epoch, so that no
+// other process owns it, and puts it back when no process can be using lists of the old
+// epoch. A process that takes it from then on knows the new epoch, and keeps it until the
+// next one.
 func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared *Spared, ok bool) {
 	w := h.live.Words()
 	if othersActive() {
@@ -243,8 +244,8 @@ func (h *Heap) BeginSweep(othersActive func() bool) (epoch, floor uint64, spared
 	if othersActive() {
 		return 0, 0, nil, false
 	}
-	h.live.Assure() // nobody uses lists (L16)
-	h.Enter()       // forgets its own
+	h.live.Assure() // no process uses its lists (L16)
+	h.Enter()       // forgets this process's own lists
 	if h.epoch != epoch {
 		return 0, 0, nil, false
 	}

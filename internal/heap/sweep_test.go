@@ -9,13 +9,13 @@ import (
 	"github.com/everheap/everheap/internal/heap/heaptest"
 )
 
-// While a sweep goes on, what lies in the stack of extents is used; and the sweep
-// does not give it out a second time.
+// During a sweep, processes use the extents in the stack, and the sweep does not return
+// these extents a second time.
 func TestSweep_SparesTheStackOfExtents(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		giveBack func(h *heap.Heap)
-		size     format.ByteCount // of what is written meanwhile
+		size     format.ByteCount // of the blocks that are written meanwhile
 		n        int
 	}{
 		{"runs", func(h *heap.Heap) { h.GiveBack(true) }, 128<<10 - format.HeaderSize, 100},
@@ -51,7 +51,7 @@ func sweepDuring(t *testing.T, giveBack func(h *heap.Heap), size format.ByteCoun
 	}); err != nil {
 		t.Fatal(err)
 	}
-	write(1, large, 2) // now the version that had the blocks is not current any more
+	write(1, large, 2) // now the version with the blocks is no longer current
 	space.Heap.Enter()
 	space.Heap.Reclaim()
 	giveBack(space.Heap)

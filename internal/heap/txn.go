@@ -7,46 +7,46 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// Txn is the heap's part of one transaction: what it wrote and what it freed. The
+// Txn is the heap's part of one transaction: the blocks that it wrote and freed. The
 // transactions of a process reuse it.
 type Txn struct {
 	Reader
 	heap    *Heap
-	base    format.Addr    // the state it started from
-	version format.Version // that it will publish
-	logged  format.Version // up to which the journal has all versions, as of the beginning
-	bytes   int64          // by which the reachable blocks grow
+	base    format.Addr    // the state from which it started
+	version format.Version // the version that it will publish
+	logged  format.Version // when it began, the journal had all versions up to this one
+	bytes   int64          // how many bytes of reachable blocks it adds
 
-	stamp    uint32 // of blocks written now
+	stamp    uint32 // the stamp of blocks that it writes now
 	editable uint32 // blocks with an older stamp are frozen
-	frozen   int    // walks in progress
-	borrowed bool   // pointers into any block with something stored may have been handed out
-	leaks    bool   // what it frees of its base is not listed
-	left     uint64 // bytes of its base that are left to a sweep: see LeaveToSweep
-	removing bool   // an operation that removes is in progress: see Remove
+	frozen   int    // how many walks are in progress
+	borrowed bool   // the program may have pointers into any entry, value or item
+	leaks    bool   // it does not list the blocks of its base that it frees
+	left     uint64 // bytes of its base that it leaves to a sweep: see LeaveToSweep
+	removing bool   // a removing operation is in progress: see Remove
 	last     bool   // and it may take the last of the reserve
 
 	written  []format.Addr
 	freed    []freed
-	unlogged []freed                          // freed too, but the log of this or a former version may refer to them
-	spare    [format.NumClasses][]format.Addr // written and dropped again; still in written
-	spares   int                              // blocks in spare
-	dropped  int                              // blocks in written that were dropped again, spare ones included
-	lookedAt []format.Addr                    // dropped too, but somebody may look at them until the end
-	unused   []space                          // written, and no part of the version: since Seal (I9)
-	steps    uint64                           // blocks given and dropped: see Steps
+	unlogged []freed                          // freed as well, but the log of this or an earlier version may refer to them
+	spare    [format.NumClasses][]format.Addr // by class: blocks written and dropped again; they are still in written
+	spares   int                              // how many blocks are in spare
+	dropped  int                              // how many blocks in written were dropped again, spare ones included
+	lookedAt []format.Addr                    // dropped as well, but a walk or a borrowed pointer may look at them until the end
+	unused   []space                          // since Seal: written blocks that the version does not use (I9)
+	steps    uint64                           // how many blocks were allocated and freed: see Steps
 
 	restored format.Version // newest version that the base pins for a restore, for the ledger; 0: none
 	log      log
 }
 
-// space is what a block takes.
+// space is the space of a block.
 type space struct {
 	addr format.Addr
 	size format.ByteCount
 }
 
-// Begin starts a transaction on the base state. The heap is entered.
+// Begin starts a transaction on the base state. The caller has entered the heap.
 func (t *Txn) Begin(h *Heap, base format.Addr, version format.Version, r Reader) {
 	t.Reader = r.Of(base)
 	t.Reader.own = version
@@ -79,11 +79,11 @@ func (t *Txn) Steps() uint64 { return t.steps }
 func (t *Txn) Bytes() int64 { return t.bytes }
 
 // BorrowAll says that the program got pointers into unknown entries, values or items: from
-// now on the transaction reuses none that it drops before it ends.
+// now on the transaction reuses no such block before it ends.
 func (t *Txn) BorrowAll() { t.borrowed = true }
 
 // Borrow says that the program got a pointer into the block: the transaction does not reuse
-// it before it ends. It never reuses what it did not write itself.
+// the block before it ends. It never reuses a block that it did not write itself.
 func (t *Txn) Borrow(a format.Addr) {
 	if t.heap.header(a).Birth() == t.version {
 		t.heap.writable(a).Sum |= lent
@@ -92,7 +92,7 @@ func (t *Txn) Borrow(a format.Addr) {
 
 // Marks of blocks of a transaction, beside the stamp.
 const (
-	lent  = 1 << 31 // it was borrowed
+	lent  = 1 << 31 // the block is borrowed
 	fresh = 1 << 30 // it has a key that was not there when the transaction began to store it: see LogSet
 	marks = lent | fresh
 
@@ -110,12 +110,12 @@ func (t *Txn) Freeze() {
 	t.editable = t.stamp
 }
 
-// restamp starts the stamps again, which have run out after very many walks: a larger one
-// would be a mark. All that was written gets the first one, since a walk that freezes all
-// of it does not care which is older.
+// restamp starts the stamps again, which run out after very many walks: a larger stamp would
+// be a mark. It gives all written blocks the first stamp: for a walk that freezes all of
+// them it does not matter which is older.
 func (t *Txn) restamp() {
 	for _, a := range t.written {
-		if hd := t.heap.writable(a); hd.Sum&^marks != 0 { // else it was dropped
+		if hd := t.heap.writable(a); hd.Sum&^marks != 0 { // otherwise it was dropped
 			hd.Sum = hd.Sum&marks | 1
 		}
 	}
@@ -180,19 +180,19 @@ func (t *Txn) BlockOf(payload unsafe.Pointer) format.Addr {
 	return format.Addr(uintptr(payload) - t.heap.delta - format.HeaderSize)
 }
 
-// Delta is what turns an address into that of the same byte in the write view.
+// Delta returns the difference from an address to the address of the same byte in the write view.
 func (t *Txn) Delta() uintptr { return t.heap.delta }
 
-// Editable reports whether the block is this transaction's own and nobody walks
-// over it: then it is changed in place, else copied. No block of the base has
-// the version of this transaction, since a base is older.
+// Editable reports whether this transaction wrote the block and no walk is on it: then the
+// caller changes it in place, and otherwise copies it. No block of the base has the version
+// of this transaction, since a base is older.
 func (t *Txn) Editable(a format.Addr) bool {
 	hd := t.heap.header(a)
 	return hd.Birth() == t.version && hd.Sum&^marks >= t.editable
 }
 
-// Copy copies a block of words to a new one of the same kind with room for the
-// given number of payload bytes, and drops the old one. What is new is zero.
+// Copy copies a block of words to a new block of the same kind with size payload bytes, and
+// drops the old one. The additional bytes are zero.
 func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (format.Addr, error) {
 	if !t.heap.sound(a) {
 		return 0, t.heap.damage(a, "the header of a %s block has a wrong size or class", kind)
@@ -209,10 +209,10 @@ func (t *Txn) Copy(a format.Addr, kind format.Kind, size format.ByteCount) (form
 	return b, nil
 }
 
-// Free drops a block. A block of the base is pending once the transaction commits. Nobody
-// else has seen a block of this transaction: the transaction reuses it at once, unless a
-// walk or a borrowed pointer may still look at it; then it stays as it is until the
-// transaction ends. A block with a damaged header leaks.
+// Free drops a block. A block of the base is pending once the transaction commits. A block
+// of this transaction is unknown to other processes: the transaction reuses it at once,
+// unless a walk or a borrowed pointer may still look at it; then the block stays unchanged
+// until the transaction ends. A block with a damaged header leaks.
 func (t *Txn) Free(a format.Addr) {
 	t.steps++
 	hd := t.heap.header(a)
@@ -247,8 +247,8 @@ func (t *Txn) Free(a format.Addr) {
 	t.dropBlock(a, size)
 }
 
-// retire takes a block of this transaction out of use that a walk may look at: it stays as
-// it is until the end. It loses its stamp, and gets no checksum.
+// retire takes a block of this transaction out of use at which a walk may look: the block
+// stays unchanged until the end. It loses its stamp, and gets no checksum.
 func (t *Txn) retire(a format.Addr) {
 	t.heap.writable(a).Sum = 0
 	t.lookedAt = append(t.lookedAt, a)
@@ -265,9 +265,9 @@ func (t *Txn) dropBlock(a format.Addr, size format.ByteCount) {
 	}
 }
 
-// LeaveToSweep drops a block like Free, but leaves one of the base to the sweep that the
-// transaction asks for when it commits. That is for the very many blocks of a structure
-// that is dropped whole, whose list would be long.
+// LeaveToSweep drops a block like Free, but leaves a block of the base to the sweep that the
+// transaction requests when it commits. It is for the very many blocks of a structure that
+// is dropped as a whole, whose list would be long.
 func (t *Txn) LeaveToSweep(a format.Addr) {
 	t.steps++
 	hd := t.heap.header(a)
@@ -280,16 +280,17 @@ func (t *Txn) LeaveToSweep(a format.Addr) {
 	}
 }
 
-// LeaveBytesToSweep is LeaveToSweep for blocks of the base that nobody visits: those of a structure
-// that is dropped whole, with their bytes.
+// LeaveBytesToSweep is LeaveToSweep for blocks of the base that the caller does not visit:
+// those of a structure that is dropped as a whole. size is their total.
 func (t *Txn) LeaveBytesToSweep(size format.ByteCount) {
 	t.bytes -= int64(size)
 	t.left += uint64(size)
 }
 
-// Seal computes the checksums of all that the transaction wrote, and lists what is no part
-// of its version. The transaction writes and drops nothing afterwards: the next step is the
-// swap, and from then on it no longer looks at the blocks of the version (I9).
+// Seal computes the checksums of all blocks that the transaction wrote, and lists the blocks
+// that its version does not use. The transaction writes and drops nothing afterwards: the
+// next step is the swap, and from then on it no longer looks at the blocks of the version
+// (I9).
 func (t *Txn) Seal() {
 	unused := 0
 	for _, a := range t.written {
@@ -315,12 +316,12 @@ func (h *Heap) sum(a format.Addr, hd *format.BlockHeader) uint32 {
 	return format.BlockSum(unsafe.Slice((*byte)(unsafe.Pointer(hd)), format.HeaderSize+int(hd.Size)), uint64(a)-h.base)
 }
 
-// Committed ends the transaction after its version was published. What it freed is pending
-// from now on, never before, since a base that stays current would need it.
+// Committed ends the transaction after its version was published. The blocks that it freed
+// are pending from now on, and not before: if the base stayed current, it would need them.
 //
-// Since the swap this process may have stood still for any time, and others may have done
-// anything. What it noted before the swap is still right, and Committed touches nothing
-// else (I9).
+// Since the swap this process may have stood still for any time, and other processes may
+// have done anything. Its notes from before the swap are still right, and Committed relies
+// on nothing else (I9).
 func (t *Txn) Committed() {
 	h := t.heap
 	for _, f := range t.freed {
@@ -348,8 +349,8 @@ func (t *Txn) Committed() {
 	h.reclaimSome()
 }
 
-// Aborted ends the transaction without a trace: nobody saw what it wrote, so this process
-// still owns all of it, whatever happened meanwhile (I9).
+// Aborted ends the transaction without a trace: no other process has seen its blocks, so
+// this process still owns all of them, whatever happened meanwhile (I9).
 func (t *Txn) Aborted() {
 	for _, a := range t.written {
 		size := blockSize(t.heap.writable(a))
@@ -374,7 +375,7 @@ func (t *Txn) end() {
 	t.log.ops = shrink(t.log.ops)
 }
 
-// shrink empties a list and lets go of its memory if it has become huge.
+// shrink empties a list, and releases its memory if it has become huge.
 func shrink[T any](list []T) []T {
 	if cap(list) > 1<<16 {
 		return nil

@@ -16,17 +16,17 @@ import (
 	"unsafe"
 )
 
-// noted is an event as it is read.
+// noted is an event that was read from a record.
 type noted struct {
 	time  int64
 	ring  int
-	n     uint64 // of its ring
+	n     uint64 // its number in its ring
 	event Event
 	at    uint64
 	a, b  uint64
 }
 
-// touches reports whether the event is about the piece that begins at an address.
+// touches reports whether the event is about a piece that contains an address.
 func (e *noted) touches(at uint64) bool {
 	return e.at != 0 && (e.at == at || e.event.ranged() && at-e.at < e.b)
 }
@@ -45,8 +45,8 @@ func (r *record) read() (list []noted) {
 	return list
 }
 
-// readRing reads one ring from the file, since rings of other processes are not mapped. Its
-// owner may write meanwhile (D7).
+// readRing reads one ring from the file, since this process has not mapped the rings of
+// others. Its owner may write meanwhile (D7).
 func (r *record) readRing(ring int) (list []noted) {
 	count := r.rows()[ring].count.Load()
 	if count == 0 {
@@ -70,7 +70,7 @@ func (r *record) readRing(ring int) (list []noted) {
 	return list
 }
 
-// print writes events, one a line.
+// print writes events, one on each line.
 func (r *record) print(w io.Writer, list []noted) error {
 	out := bufio.NewWriter(w)
 	offset := time.Now().UnixNano() - clock()
@@ -89,8 +89,8 @@ func (r *record) print(w io.Writer, list []noted) error {
 	return out.Flush()
 }
 
-// DumpEvents writes the events of the spaces that this process has open: for each space those
-// of all its processes, in the order of their time, one a line.
+// DumpEvents writes the events of the spaces that this process has open: for each space the
+// events of all its processes, in the order of their time, one on each line.
 func DumpEvents(w io.Writer) error {
 	var errs []error
 	open.Range(func(r, _ any) bool {
@@ -101,7 +101,8 @@ func DumpEvents(w io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// DumpEventsOf is DumpEvents for the space in a directory, whatever processes have it open.
+// DumpEventsOf is DumpEvents for the space in a directory, which this process need not have
+// open.
 func DumpEventsOf(dir string, w io.Writer) error {
 	info, err := os.Stat(filepath.Join(dir, "heap"))
 	if err != nil {
@@ -109,11 +110,11 @@ func DumpEventsOf(dir string, w io.Writer) error {
 	}
 	path := recordPath(info)
 	if path == "" {
-		return errors.New("there are no records of events: EVERHEAP_RECORDS is off")
+		return errors.New("events are not recorded: EVERHEAP_RECORDS is off")
 	}
 	r, err := openRecord(path, false)
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("no events are known of the space in %s: no program that was built with the tag invariants has had it open", dir)
+		return fmt.Errorf("the space in %s has no events: no program with the build tag invariants has had it open", dir)
 	}
 	if err != nil {
 		return err
@@ -122,10 +123,10 @@ func DumpEventsOf(dir string, w io.Writer) error {
 	return r.print(w, r.read())
 }
 
-// lastEvents is how many events a failed assertion tells.
+// lastEvents is how many events a failed assertion prints.
 const lastEvents = 40
 
-// History tells the last events of the piece of the heap at an address; of any, if that is 0.
+// History returns the last events of the piece of the heap at an address; of all pieces, if that is 0.
 func (r Record) History(at uint64) string {
 	if r.record == nil {
 		return ""
@@ -142,7 +143,7 @@ func (r Record) History(at uint64) string {
 	return b.String()
 }
 
-// history tells the last events of all spaces that this process has open.
+// history returns the last events of all spaces that this process has open.
 func history() string {
 	var b strings.Builder
 	open.Range(func(r, _ any) bool {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recordsIn makes the records of a test lie in a directory; "": nowhere.
+// recordsIn sets the directory of the records of a test; "": there are none.
 func recordsIn(t *testing.T, dir string) {
 	t.Helper()
 	before := recordDir
@@ -19,7 +19,7 @@ func recordsIn(t *testing.T, dir string) {
 	t.Cleanup(func() { recordDir = before })
 }
 
-// Without a record every method does nothing, wherever it is called from.
+// Without a record every method does nothing.
 func TestRecord_DoesWithoutOne(t *testing.T) { // D1
 	s := subject(t)
 	unwritable := filepath.Join(s.Dir, "none")
@@ -42,15 +42,15 @@ func TestRecord_DoesWithoutOne(t *testing.T) { // D1
 			r.Note(Epoch, 0, 1, 2)
 			r.Clear(1)
 			if r.Asserts() || r.Strangers(7) || r.Block(1, 2) != nil || r.Extent(1) != nil || r.History(0) != "" {
-				t.Errorf("a record that is not there says something: %+v", r)
+				t.Errorf("a missing record answers: %+v", r)
 			}
 			r.Close()
 		})
 	}
 }
 
-// crowded returns a record on a file system that has space for the first bytes of its file
-// only: a file that is sealed against growth behaves as one there.
+// crowded returns a record on a file system with space only for the first bytes of its file.
+// A file that is sealed against growth behaves in the same way.
 func crowded(t *testing.T, space int64) *record {
 	t.Helper()
 	fd, err := unix.MemfdCreate("record", unix.MFD_ALLOW_SEALING)
@@ -68,12 +68,12 @@ func crowded(t *testing.T, space int64) *record {
 	return &record{file: f}
 }
 
-// Wherever the file system gets full, the record ends there: to touch a page that has no
-// space would be a signal.
+// Wherever the file system becomes full, the record ends: touching a page without disk space
+// would raise a signal.
 func TestRecord_EndsWhereTheDiskIsFull(t *testing.T) { // D2
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if r := crowded(t, headBytes-pageBytes); r.mapHead() == nil {
-		t.Error("the head is mapped, and has no space")
+		t.Error("the head is mapped, but it has no disk space")
 	}
 	for _, pages := range []int64{0, 1, 2, 7} {
 		r := crowded(t, headBytes+pages*pageBytes)
@@ -92,11 +92,11 @@ func TestRecord_EndsWhereTheDiskIsFull(t *testing.T) { // D2
 			t.Errorf("%d events were noted in %d pages", noted, pages)
 		}
 		if w := (Record{r}).Extent(3); w != nil || (Record{r}).Asserts() {
-			t.Error("the ledger asserts, and has no space")
+			t.Error("the ledger asserts, but it has no disk space")
 		}
 		open.Delete(r)
 	}
-	r := crowded(t, ledgerAt+2*pageBytes) // of the chunk: the extents, and the first blocks of the first one
+	r := crowded(t, ledgerAt+2*pageBytes) // space for the extents of a chunk, and for the first blocks of its first extent
 	if err := r.mapHead(); err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +108,6 @@ func TestRecord_EndsWhereTheDiskIsFull(t *testing.T) { // D2
 		}
 	}
 	if (Record{r}).Asserts() || r.head.off.Load() != offNoRoom {
-		t.Error("the ledger asserts, and has no space for all blocks")
+		t.Error("the ledger asserts, but it has no disk space for all blocks")
 	}
 }

@@ -1,19 +1,18 @@
-// Package invariant holds the checks and hooks of test builds. With the build
-// tag invariants it asserts, poisons reclaimed memory, can kill or stop the
-// process at named points of the protocols, and writes down what happens; without the tag
-// all of it compiles to nothing.
+// Package invariant has the checks and hooks of test builds. With the build tag invariants
+// it asserts, poisons reclaimed memory, can kill or stop the process at named points of the
+// protocols, and records events. Without the tag all of it compiles to nothing.
 //
-// What the processes of a space write down is its Record (D1 to D7): a ring of events of each
-// process, and a ledger of the owner of each piece of the heap. It lies in shared memory, so it
-// outlives a process that is killed. An assertion that fails tells the last events (Assert,
-// AssertAt); DumpEvents writes all.
+// The Record of a space (D1 to D7) has a ring of events for each process, and a ledger of
+// the owner of each piece of the heap. It lies in shared memory, so it outlives a process
+// that is killed. A failed assertion prints the last events (Assert, AssertAt); DumpEvents
+// writes all events.
 //
-// A point's name is the protocol and the step: "commit.swap". The names are
-// listed in Points, which the kill and suspend loops walk through.
+// The name of a point is the protocol and the step: "commit.swap". Points lists all names,
+// for the kill and suspend loops.
 package invariant
 
-// Points are the names of the points at which a process can be killed or
-// stopped, in the order of the protocols.
+// Points lists the names of the points at which a process can be killed or stopped, in the
+// order of the protocols.
 var Points = []string{
 	"lock.taken", "lock.takeover", "lock.release",
 	"begin.active", "begin.slot", "begin.ready",

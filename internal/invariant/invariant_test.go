@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// pointCalls returns the names that the library passes to Point, and where.
+// pointCalls returns the names that the library passes to Point, with the file of each call.
 func pointCalls(t *testing.T) map[string]string {
 	t.Helper()
 	calls := map[string]string{}
@@ -36,7 +36,7 @@ func pointCalls(t *testing.T) map[string]string {
 			}
 			name, ok := call.Args[0].(*ast.BasicLit)
 			if !ok {
-				t.Errorf("%s: the name of a point is a constant", path)
+				t.Errorf("%s: the name of a point must be a constant", path)
 				return true
 			}
 			text, err := strconv.Unquote(name.Value)
@@ -64,8 +64,8 @@ func isPoint(e ast.Expr) bool {
 	return ok && pkg.Name == "invariant"
 }
 
-// A point that is not listed is never armed; one that is listed and not passed
-// makes the kill loop wait for nothing.
+// Points lists exactly the points in the sources. No test arms a point that is not listed,
+// and the kill loop waits in vain at a listed point that no process passes.
 func TestPoints_ArePassed(t *testing.T) {
 	if _, err := os.Stat("../live/live.go"); err != nil {
 		t.Skip("there are no sources on this machine")
@@ -86,8 +86,8 @@ func TestPoints_ArePassed(t *testing.T) {
 	}
 }
 
-// Tests that hold somebody at a point, or leave one out, name points that there are: after a point
-// got another name they would wait for nothing, or leave nothing out.
+// Tests that hold a process at a point, or leave a point out, name existing points: after a
+// point was renamed they would wait in vain, or leave nothing out.
 func TestPoints_AreThoseOfTests(t *testing.T) {
 	if _, err := os.Stat("../live/live.go"); err != nil {
 		t.Skip("there are no sources on this machine")
@@ -105,7 +105,7 @@ func TestPoints_AreThoseOfTests(t *testing.T) {
 		for _, m := range compared.FindAllStringSubmatch(string(text), -1) {
 			for _, quoted := range strings.Split(m[1], ", ") {
 				seen++
-				if name := strings.Trim(quoted, `"`); !slices.Contains(Points, name) && !strings.HasPrefix(name, "test.") { // but flags of go test
+				if name := strings.Trim(quoted, `"`); !slices.Contains(Points, name) && !strings.HasPrefix(name, "test.") { // flags of go test excepted
 					t.Errorf("%s compares a point with %q, which is not in Points", path, name)
 				}
 			}
@@ -116,6 +116,6 @@ func TestPoints_AreThoseOfTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	if seen < 20 {
-		t.Errorf("only %d names of points were found in tests: this test sees too little", seen)
+		t.Errorf("only %d names of points were found in tests: this test no longer finds the others", seen)
 	}
 }

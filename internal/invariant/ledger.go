@@ -11,12 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The ledger has the owner of each extent, and of each block of an extent that was cut into
-// blocks: one word each, an Owner. Package heap changes the words, and states there what they
-// mean and which process may change which.
+// The ledger has one word, an Owner, for each extent, and for each block of an extent that
+// was cut into blocks. Package ledger changes the words; it states what they mean and which
+// process may change which.
 //
 // A chunk of the file has the words of 256 extents: one page for the extents, and four pages
-// for the blocks of each, of which as many are touched as the blocks need.
+// for the blocks of each extent. A process touches only as many of the four as the blocks
+// need.
 const (
 	ledgerAt       = headBytes + numRings*ringBytes
 	chunkExtents   = 256
@@ -26,25 +27,25 @@ const (
 	chunkBytes     = pageBytes + chunkExtents*unitBytes
 )
 
-// ledgerMaps are the chunks that this process has mapped. One goroutine at a time uses them: the
-// one that uses the heap's lists.
+// ledgerMaps has the chunks that this process has mapped. Only the goroutine that uses the
+// heap's lists uses it.
 type ledgerMaps struct {
 	chunks [][]byte
-	pages  []uint8 // by extent: so many pages of its blocks were allocated (D2), plus 1 if that of its own word was
+	pages  []uint8 // by extent: how many pages for its blocks are allocated (D2), plus 1 if the page of its own word is
 }
 
-// Extent returns the word of an extent; nil if there can be none.
+// Extent returns the word of an extent; nil if it cannot have one.
 func (r Record) Extent(extent uint64) *atomic.Uint64 {
 	return r.word(extent, 0, extent%chunkExtents*8)
 }
 
-// Block returns the word of a block, by its number in its extent; nil if there can be none.
+// Block returns the word of a block, by its number in its extent; nil if it cannot have one.
 func (r Record) Block(extent, n uint64) *atomic.Uint64 {
 	return r.word(extent, int(n*8/pageBytes)+1, pageBytes+extent%chunkExtents*unitBytes+n*8)
 }
 
-// word returns the word at an offset of the chunk of an extent; pages says how many pages of
-// the extent it takes.
+// word returns the word at an offset of the chunk of an extent. It needs the first pages
+// pages of the extent.
 func (r Record) word(extent uint64, pages int, offset uint64) *atomic.Uint64 {
 	if r.record == nil || r.head.off.Load() != 0 {
 		return nil
@@ -83,8 +84,9 @@ func (r *record) cover(extent uint64, pages int) bool {
 	return true
 }
 
-// clearLedger makes every owner unknown (D3). Pages that were allocated become holes, for other
-// processes too: a process that touches one allocates it again, if there is room.
+// clearLedger makes every owner unknown (D3). It turns allocated pages into holes, for other
+// processes as well: a process that touches such a page allocates it again, if there is disk
+// space.
 func (r *record) clearLedger() {
 	info, err := r.file.Stat()
 	if err != nil || info.Size() <= ledgerAt {
@@ -94,8 +96,8 @@ func (r *record) clearLedger() {
 	r.ledger.pages = make([]uint8, len(r.ledger.pages))
 }
 
-// Clear makes every owner unknown, and all rings empty, when so many have joined: for tests that
-// make a space what it was before.
+// Clear makes every owner unknown, and empties all rings. joined is how many processes have
+// joined. It is for tests that restore an earlier state of a space.
 func (r Record) Clear(joined uint64) {
 	if r.record != nil {
 		r.clearLedger()

@@ -9,8 +9,8 @@ import (
 
 const numEvents = Unusual + 1
 
-// events are their names, and how a and b are told: %i is an incarnation, %d a number, %x one
-// in hexadecimal, %_ nothing.
+// events has the names of the events, and the formats of a and b: %i is an incarnation, %d a
+// number, %x a hexadecimal number, %_ nothing.
 var events = [numEvents]struct{ name, numbers string }{
 	Took: {"taken", change}, Sealed: {"sealed", change}, Freed: {"freed", change}, Settled: {"settled", change},
 	Returned: {"returned", change}, Listed: {"listed", change}, Pushed: {"pushed", change}, Accepted: {"accepted", change}, Carved: {"carved", change}, CutOff: {"cut off", change},
@@ -24,7 +24,7 @@ var events = [numEvents]struct{ name, numbers string }{
 	Unusual: {"sees strangers", ""},
 }
 
-// change is how the numbers of a change of hands are told.
+// change is the format of the numbers of a change of hands.
 const change = "%c, %d bytes"
 
 // String names the event.
@@ -35,7 +35,7 @@ func (e Event) String() string {
 	return fmt.Sprintf("event %d", uint8(e))
 }
 
-// tell tells the numbers of an event.
+// tell formats the numbers of an event.
 func (e Event) tell(a, b uint64) string {
 	if e >= numEvents {
 		return fmt.Sprintf("%#x, %#x", a, b)
@@ -65,5 +65,5 @@ func (e Event) tell(a, b uint64) string {
 // changeOf reports whether the event is a change of hands.
 func (e Event) changeOf() bool { return e < numEvents && events[e].numbers == change }
 
-// ranged reports whether the event is one of all that lies in so many bytes.
+// ranged reports whether the event is about all pieces in a range of bytes.
 func (e Event) ranged() bool { return e.changeOf() || e == Marked || e == Punched }

@@ -26,7 +26,7 @@ func Poison([]byte) {}
 // Record is nothing without the tag.
 type Record struct{}
 
-// Subject is the space that a record is of.
+// Subject identifies the space of a record.
 type Subject struct {
 	Dir    string
 	Heap   os.FileInfo
@@ -59,11 +59,11 @@ func (Record) Close() {}
 // Distrust does nothing without the tag.
 func Distrust(string) {}
 
-// errOff says how there would be events.
-var errOff = errors.New("this program notes no events; build it, and the programs that use the space, with the tag invariants: go build -tags invariants")
+// errOff says how to get events.
+var errOff = errors.New("this program records no events; build it, and the programs that use the space, with the tag invariants: go build -tags invariants")
 
-// DumpEvents returns an error without the tag, which says so.
+// DumpEvents returns an error without the tag.
 func DumpEvents(io.Writer) error { return errOff }
 
-// DumpEventsOf is the same.
+// DumpEventsOf returns the same error as DumpEvents.
 func DumpEventsOf(string, io.Writer) error { return errOff }

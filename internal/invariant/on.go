@@ -31,19 +31,19 @@ var armed struct {
 	count atomic.Int64
 }
 
-// hook is what Hook was given; nil: nothing.
+// hook is the function that Hook was given; nil: none.
 var hook atomic.Pointer[func(name string)]
 
-// Hook makes every Point call fn first, in the goroutine that passes it, until the
-// returned function is called: for tests that hold one goroutine at a point while
-// others of the process go on.
+// Hook makes every Point call fn first, in the goroutine that passes the point, until the
+// test calls the returned function. It is for tests that hold one goroutine at a point while
+// other goroutines of the process run.
 func Hook(fn func(name string)) (remove func()) {
 	hook.Store(&fn)
 	return func() { hook.CompareAndSwap(&fn, nil) }
 }
 
-// Point sends the process SIGKILL, or SIGSTOP, when it is the point that
-// EVERHEAP_POINT names and is passed for the given time.
+// Point sends the process SIGKILL or SIGSTOP if EVERHEAP_POINT names this point and this is
+// the pass that it counts to.
 func Point(name string) {
 	if fn := hook.Load(); fn != nil {
 		(*fn)(name)
@@ -56,15 +56,15 @@ func Point(name string) {
 	if armed.stop {
 		signal = syscall.SIGSTOP
 	}
-	// To this thread: it goes no further, which it may if another one has to take a
-	// signal that is sent to the process.
+	// Send the signal to this thread, so that it runs no further. If the signal went to the
+	// process, another thread might take it, and this one would run on.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
 }
 
-// arm reads the variable. It panics if the variable names nothing that can happen: a test would
-// wait for it.
+// arm reads the variable. It panics if the variable is not valid: otherwise a test would
+// wait in vain.
 func arm() {
 	text := os.Getenv(PointVariable)
 	if text == "" {
@@ -90,7 +90,8 @@ func Assert(ok bool, message string) {
 	}
 }
 
-// AssertAt is Assert for a piece of the heap, at an address: it tells the last events of it.
+// AssertAt is Assert for a piece of the heap at an address: it prints the last events of
+// that piece.
 func (r Record) AssertAt(ok bool, at uint64, message string) {
 	if !ok {
 		r.fail(at, message)
@@ -105,7 +106,7 @@ func (r Record) fail(at uint64, message string) {
 // PoisonByte fills reclaimed blocks.
 const PoisonByte = 0xDB
 
-// Poison overwrites memory that no goroutine may read any more.
+// Poison overwrites memory that no goroutine may read from now on.
 func Poison(b []byte) {
 	for i := range b {
 		b[i] = PoisonByte

@@ -15,7 +15,7 @@ func TestAssert_Panics(t *testing.T) {
 	Assert(true, "holds")
 	defer func() {
 		if recover() == nil {
-			t.Error("Assert let a violation pass")
+			t.Error("Assert accepts a violation")
 		}
 	}()
 	Assert(false, "does not hold")
@@ -25,7 +25,7 @@ func TestPoison_Fills(t *testing.T) {
 	b := make([]byte, 100)
 	Poison(b)
 	if !bytes.Equal(b, bytes.Repeat([]byte{PoisonByte}, 100)) {
-		t.Error("Poison left bytes as they were")
+		t.Error("Poison has not changed some bytes")
 	}
 }
 

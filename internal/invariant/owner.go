@@ -4,8 +4,8 @@ package invariant
 
 import "fmt"
 
-// An Owner is what has a piece of the heap: a kind of owner, which one of that kind, and the
-// epoch of sweeps under which it became the owner. 0: not known.
+// An Owner is the owner of a piece of the heap: the kind of owner, which one of that kind,
+// and the epoch of sweeps under which it became the owner. 0: unknown.
 type Owner uint64
 
 // OwnerKind is the kind of an owner.
@@ -15,15 +15,15 @@ type OwnerKind uint8
 const (
 	Unknown OwnerKind = iota // no process has noted an owner since the ledger began
 	Free                     // the lists of free space of an incarnation
-	Loose                    // an incarnation, which is about to put it into such a list
+	Loose                    // an incarnation that is about to put the piece into such a list
 	Taken                    // the transaction of an incarnation
-	Version                  // a version, that an incarnation has sealed, and perhaps published
-	Waiting                  // the lists of an incarnation of what it has freed, and held versions may have
-	Several                  // such lists of several, for a while after a restore (C2 of the engine)
+	Version                  // a version that an incarnation has sealed, and perhaps published
+	Waiting                  // an incarnation's lists of blocks that it has freed, and that held versions may still use
+	Several                  // such lists of several incarnations, for a while after a restore (C2 of the engine)
 	Batch                    // a free-block batch that an incarnation has filled
-	Freeing                  // a batch of what waits
+	Freeing                  // a batch of waiting blocks
 	Reserve                  // a cell of the reserve
-	Blocks                   // of an extent: the blocks that it was cut into have their own
+	Blocks                   // for an extent: it was cut into blocks, which have their own owners
 
 	numOwnerKinds
 )
@@ -37,7 +37,7 @@ const (
 	epochBits = 20
 )
 
-// MakeOwner packs an owner. Of the epoch the low 20 bits count.
+// MakeOwner packs an owner. It keeps the low 20 bits of the epoch.
 func MakeOwner(k OwnerKind, who, epoch uint64) Owner {
 	return Owner(uint64(k)<<(whoBits+epochBits) | epoch<<whoBits&(1<<(whoBits+epochBits)-1) | who&(1<<whoBits-1))
 }
@@ -45,16 +45,16 @@ func MakeOwner(k OwnerKind, who, epoch uint64) Owner {
 // Kind returns the kind.
 func (o Owner) Kind() OwnerKind { return OwnerKind(o >> (whoBits + epochBits)) }
 
-// Who returns which one of the kind it is: an incarnation, as a rule.
+// Who returns which one of the kind it is: usually an incarnation.
 func (o Owner) Who() uint64 { return uint64(o) & (1<<whoBits - 1) }
 
 // Epoch returns the low bits of the epoch.
 func (o Owner) Epoch() uint64 { return uint64(o) >> whoBits & (1<<epochBits - 1) }
 
-// Under reports whether it became the owner under the epoch.
+// Under reports whether the owner got the piece under the epoch.
 func (o Owner) Under(epoch uint64) bool { return o.Epoch() == epoch&(1<<epochBits-1) }
 
-// String tells the owner.
+// String formats the owner.
 func (o Owner) String() string {
 	if o.Kind() >= numOwnerKinds {
 		return fmt.Sprintf("nonsense %#x", uint64(o))
@@ -77,7 +77,7 @@ func (k OwnerKind) String() string {
 	return "nonsense"
 }
 
-// Incarnation names one as its counter and the index of its entry.
+// Incarnation formats an incarnation as its counter and the index of its entry.
 func Incarnation(i uint64) string { return fmt.Sprintf("%d/%d", i>>9, i&511) }
 
 // Change packs two owners for an event: the kind and the low bits of Who of each.
@@ -86,7 +86,7 @@ func Change(from, to Owner) uint64 {
 	return short(from)<<32 | short(to)
 }
 
-// changeText tells a change.
+// changeText formats a change.
 func changeText(c uint64) string {
 	short := func(o uint64) string {
 		k, who := OwnerKind(o>>28), o&(1<<28-1)

@@ -16,34 +16,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Record is what the processes of one space write down in memory that they share: a ring
-// of events for each process, and the ledger of owners. It is a sparse file in /dev/shm, or where
-// EVERHEAP_RECORDS says ("off": nowhere), named by the heap file of the space. So it
-// outlives all processes, and is deleted with none of the files of the space.
+// A Record has the notes of all processes of a space, in memory that they share: a ring of
+// events for each process, and the ledger of owners. It is a sparse file in /dev/shm, or in
+// the directory that EVERHEAP_RECORDS names ("off": there is none), and its name comes from
+// the heap file of the space. So it outlives all processes, and deleting files of the space
+// does not delete it.
 //
-//	D1  A record changes nothing that the library does. A process that cannot open the
-//	    record does without.
-//	D2  A page is allocated before it is touched: on a full file system the record ends, and
-//	    no process gets a signal. (record.allocate)
-//	D3  The ledger belongs to one live file, by its salt. Under another live file it begins
-//	    anew, with no owner known: nothing that was in a list or a transaction counts any more.
-//	    A process that finds another salt clears the ledger first and then swaps its own salt
-//	    in. To clear the ledger once more forgets owners, and is never wrong.
-//	D4  A process that joins the space counts itself here before it is counted in the live
-//	    file. So if the live file has counted more, a process without the tag was here, or
-//	    is, and changes owners unnoted: then the ledger asserts nothing until there is another
-//	    live file. A process compares the counts when it opens the space, and before an
-//	    assertion fails. (Record.Strangers)
-//	D5  A process that makes a record removes the files whose spaces are gone. Each user of a
-//	    file holds a shared lock of it, so no file in use is removed; and a process that has
-//	    just opened a file verifies, with the lock, that the name still leads to it.
+//	D1  A record does not change the behaviour of the library. A process that cannot open the
+//	    record works without it.
+//	D2  A process allocates a page before it touches the page: on a full file system the
+//	    record ends, and no process gets a signal. (record.allocate)
+//	D3  The ledger belongs to one live file, identified by its salt. Under another live file
+//	    it begins again with all owners unknown: the lists and transactions of before are
+//	    gone. A process that finds another salt first clears the ledger, and then swaps in
+//	    its own salt. Clearing the ledger twice forgets owners, but is never wrong.
+//	D4  A process that joins the space counts itself here first, and then in the live file.
+//	    So if the live file has counted more, a process without the tag uses the space or has
+//	    used it, and the ledger lacks its changes: then the ledger asserts nothing until
+//	    there is another live file. A process compares the counts when it opens the space,
+//	    and before an assertion fails. (Record.Strangers)
+//	D5  A process that creates a record removes the records whose spaces are gone. Each user
+//	    of a record holds a shared lock on its file, so no process removes a file in use. A
+//	    process that has just opened and locked a file verifies that the name still names it.
 type Record struct{ *record }
 
 // record is an open Record.
 type record struct {
 	file   *os.File
 	head   *recordHead
-	mapped []byte // the head
+	mapped []byte // the mapped head
 	row    *ringRow
 	ring   atomic.Pointer[ring]
 	ledger ledgerMaps
@@ -54,17 +55,17 @@ const (
 	recordName  = "everheap-record-"
 	headBytes   = 12 * pageBytes
 	pageBytes   = 4096
-	numRings    = 576 // more than a space can have processes
-	manyRings   = 64  // so many are used before the ring of a dead process is used again
+	numRings    = 576 // more than the processes that a space can have
+	manyRings   = 64  // this many rings are used before the ring of a dead process is reused
 )
 
 // recordHead is the beginning of the file.
 type recordHead struct {
 	magic  atomic.Uint64
-	joined atomic.Uint64 // in its high half the low one of the salt (D3); how many have joined (D4)
+	joined atomic.Uint64 // high half: the low half of the salt (D3); low half: how many processes have joined (D4)
 	off    atomic.Uint64 // why the ledger asserts nothing; 0: it does
 	space  [2]atomic.Uint64
-	dir    [1024]byte // of the space, when it was opened first
+	dir    [1024]byte // directory of the space when it was opened first
 	rows   [numRings]ringRow
 }
 
@@ -77,17 +78,17 @@ const (
 	offStranger = 3 // D4
 )
 
-// Subject is the space that a record is of.
+// Subject identifies the space of a record.
 type Subject struct {
 	Dir   string
 	Heap  os.FileInfo // of its heap file
 	Space [16]byte
 	Salt  uint64
-	// Joined returns how many have joined the space under its live file. It may panic.
+	// Joined returns how many processes have joined the space under its live file. It may panic.
 	Joined func() uint64
 }
 
-// OpenRecord opens the record of a space. It is empty if there can be none (D1).
+// OpenRecord opens the record of a space. The record is empty if it cannot be opened (D1).
 func OpenRecord(s Subject) Record {
 	path := recordPath(s.Heap)
 	if path == "" {
@@ -108,7 +109,7 @@ func OpenRecord(s Subject) Record {
 	return Record{r}
 }
 
-// recordPath returns the name of the record of a space; "": there is to be none.
+// recordPath returns the path of the record of a space; "": records are off.
 func recordPath(heap os.FileInfo) string {
 	dir := recordDir()
 	st, ok := heap.Sys().(*syscall.Stat_t)
@@ -118,8 +119,8 @@ func recordPath(heap os.FileInfo) string {
 	return filepath.Join(dir, fmt.Sprintf("%s%x-%x", recordName, st.Dev, st.Ino))
 }
 
-// recordDir returns where records lie. All processes must find the same: so it depends on the
-// size of /dev/shm, and not on what is free of it.
+// recordDir returns the directory of records. All processes must find the same one: so it
+// depends on the size of /dev/shm, and not on its free space.
 var recordDir = sync.OnceValue(func() string {
 	const least = 1 << 30
 	if dir, ok := os.LookupEnv("EVERHEAP_RECORDS"); ok {
@@ -135,7 +136,7 @@ var recordDir = sync.OnceValue(func() string {
 	return os.TempDir()
 })
 
-// openRecord opens the file at path, which it makes if create says so, and locks it (D5).
+// openRecord opens the file at path and locks it (D5). If create is set it creates a missing file.
 func openRecord(path string, create bool) (*record, error) {
 	for range 100 {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -153,7 +154,7 @@ func openRecord(path string, create bool) (*record, error) {
 		}
 		r := &record{file: f}
 		if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil || !leadsTo(path, f) {
-			f.Close() // it is being removed
+			f.Close() // another process is removing it
 			time.Sleep(time.Millisecond)
 			continue
 		}
@@ -166,7 +167,7 @@ func openRecord(path string, create bool) (*record, error) {
 	return nil, os.ErrNotExist
 }
 
-// leadsTo reports whether a name leads to an open file.
+// leadsTo reports whether a path names an open file.
 func leadsTo(path string, f *os.File) bool {
 	here, err := os.Stat(path)
 	if err != nil {
@@ -176,7 +177,7 @@ func leadsTo(path string, f *os.File) bool {
 	return err == nil && os.SameFile(here, mine)
 }
 
-// mapHead maps the beginning of the file, which has it then (D2).
+// mapHead allocates and maps the beginning of the file (D2).
 func (r *record) mapHead() (err error) {
 	if err = r.allocate(0, headBytes); err != nil {
 		return err
@@ -189,7 +190,7 @@ func (r *record) mapHead() (err error) {
 	return err
 }
 
-// allocate gives a part of the file its space on disk (D2).
+// allocate allocates the disk space of a part of the file (D2).
 func (r *record) allocate(off, size int64) error {
 	return unix.Fallocate(int(r.file.Fd()), 0, off, size)
 }
@@ -198,8 +199,8 @@ func (r *record) mapAt(off int64, size int) ([]byte, error) {
 	return unix.Mmap(int(r.file.Fd()), off, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 }
 
-// begin makes the record that of the space, unless it is already (D3); then it looks for
-// strangers (D4).
+// begin makes the record belong to the space and its live file, unless it does already (D3).
+// Then it looks for strangers (D4).
 func (r *record) begin(s Subject) {
 	h, salt := r.head, s.Salt&(1<<32-1)
 	space := [2]uint64{*(*uint64)(unsafe.Pointer(&s.Space[0])), *(*uint64)(unsafe.Pointer(&s.Space[8]))}
@@ -209,7 +210,7 @@ func (r *record) begin(s Subject) {
 		Record{r}.Strangers(next)
 		return
 	}
-	if seen != 0 { // the process that makes a live file is alone with it, and comes here first
+	if seen != 0 { // the process that creates a live file is alone with it, and calls begin first
 		r.endLife(space)
 	}
 	r.clearLedger()
@@ -220,8 +221,9 @@ func (r *record) begin(s Subject) {
 	h.joined.CompareAndSwap(seen, salt<<32|next&(1<<32-1))
 }
 
-// endLife ends what the record knows of another live file: its incarnations are gone, and with
-// them the strangers; and, if another space had a heap file of this number, all else.
+// endLife forgets an earlier live file: its incarnations and strangers are gone. If the
+// record was that of another space, whose heap file had the same inode number, endLife
+// forgets everything else as well.
 func (r *record) endLife(space [2]uint64) {
 	h := r.head
 	other := h.space[0].Load() != space[0] || h.space[1].Load() != space[1]
@@ -237,8 +239,8 @@ func (r *record) endLife(space [2]uint64) {
 	}
 }
 
-// Strangers reports whether more processes have joined the space than have counted themselves
-// here: then the ledger asserts nothing (D4).
+// Strangers reports whether more processes have joined the space than have counted
+// themselves in the record: then the ledger asserts nothing (D4).
 func (r Record) Strangers(joined uint64) bool {
 	if r.record == nil || uint32(joined) <= uint32(r.head.joined.Load()) {
 		return false
@@ -249,15 +251,15 @@ func (r Record) Strangers(joined uint64) bool {
 	return true
 }
 
-// Join counts a process that joins, before the live file does (D4). The process then calls Own
-// with its incarnation.
+// Join counts a joining process, before the live file counts it (D4). The process then calls
+// Own with its incarnation.
 func (r Record) Join() {
 	if r.record != nil {
 		r.head.joined.Add(1)
 	}
 }
 
-// Close ends the use of the record: none of its methods, nor a word of it, may be used any more.
+// Close closes the record. The caller may no longer use its methods or its words.
 func (r Record) Close() {
 	if r.record == nil {
 		return
@@ -275,8 +277,8 @@ func (r Record) Close() {
 	r.file.Close()
 }
 
-// Distrust says that a test damages the files of the space in dir: the ledger, which knows what
-// they were, asserts nothing from now on.
+// Distrust says that a test damages the files of the space in dir: from now on the ledger
+// asserts nothing.
 func Distrust(dir string) {
 	info, err := os.Stat(filepath.Join(dir, "heap"))
 	if err != nil {
@@ -290,10 +292,10 @@ func Distrust(dir string) {
 	}
 }
 
-// made counts the records that this process has made.
+// made counts the records that this process has created.
 var made atomic.Uint64
 
-// forgetRecords removes the records of spaces that are gone (D5), now and then.
+// forgetRecords removes the records of spaces that are gone (D5), in every 16th call.
 func forgetRecords(dir string) {
 	if made.Add(1)%16 != 1 {
 		return
@@ -311,11 +313,11 @@ func forgetRecords(dir string) {
 	}
 }
 
-// orphan reports whether the space of a record is gone from where it was.
+// orphan reports whether the space of a record is gone from its directory.
 func orphan(path string, f *os.File) bool {
 	var head [unsafe.Sizeof(recordHead{}) - numRings*unsafe.Sizeof(ringRow{})]byte
 	if _, err := f.ReadAt(head[:], 0); err != nil {
-		return false // a process is making it
+		return false // a process is creating it
 	}
 	h := (*recordHead)(unsafe.Pointer(&head[0]))
 	info, err := os.Stat(filepath.Join(text(h.dir[:]), "heap"))

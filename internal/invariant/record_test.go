@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// subject makes a directory that could be that of a space.
+// subject creates a directory with a heap file, like that of a space.
 func subject(t *testing.T) Subject {
 	t.Helper()
 	dir := t.TempDir()
@@ -48,7 +48,7 @@ func joined(t *testing.T, s Subject, incarnation uint64) Record {
 	return r
 }
 
-// dumped returns the lines that are known of a space.
+// dumped returns the events of a space, as lines.
 func dumped(t *testing.T, s Subject) []string {
 	t.Helper()
 	var b bytes.Buffer
@@ -64,8 +64,7 @@ func init() {
 	}
 }
 
-// childNotes notes an event in turns with the process that has started this one, and is
-// killed then.
+// childNotes notes events in turns with the parent process, and is killed then.
 func childNotes(dir string) {
 	info, err := os.Stat(filepath.Join(dir, "heap"))
 	if err != nil {
@@ -81,7 +80,7 @@ func childNotes(dir string) {
 	}
 }
 
-// What several processes have noted is told in order, also after one was killed.
+// DumpEvents writes the events of several processes in order, even after one of them was killed.
 func TestDumpEvents_OfAllProcessesInOrder(t *testing.T) {
 	s := subject(t)
 	r := joined(t, s, 1<<9)
@@ -125,11 +124,11 @@ func TestDumpEvents_OfAllProcessesInOrder(t *testing.T) {
 	}
 	var here bytes.Buffer
 	if err := DumpEvents(&here); err != nil || strings.Count(here.String(), "raises") != len(want) {
-		t.Errorf("what this process can tell of the spaces that it has open: %v\n%s", err, here.String())
+		t.Errorf("the events of the spaces that this process has open: %v\n%s", err, here.String())
 	}
 }
 
-// A ring has the last 10,000 events, all whole, also while some are noted.
+// A ring has the last 10,000 events, and a reader gets each of them whole, even while the owner notes more.
 func TestRecord_KeepsTheLastEvents(t *testing.T) { // D7
 	s := subject(t)
 	r := joined(t, s, 1<<9)
@@ -145,7 +144,7 @@ func TestRecord_KeepsTheLastEvents(t *testing.T) { // D7
 		list = r.readRing(r.ringIndex())
 		for _, e := range list {
 			if e.event == Took && (e.at != e.a<<4 || e.a != e.b || e.n != e.a+1) {
-				t.Fatalf("event %d is in pieces: %+v", e.n, e)
+				t.Fatalf("event %d is torn: %+v", e.n, e)
 			}
 		}
 		return list
@@ -159,7 +158,7 @@ func TestRecord_KeepsTheLastEvents(t *testing.T) { // D7
 	}
 }
 
-// Rings of the living are theirs; of the dead the oldest is used again.
+// Each live incarnation keeps its ring; a new one takes the oldest ring of the dead.
 func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) { // D6
 	s := subject(t)
 	alive := func(i uint64) bool { return i != 3 && i != 7 && i != 50 }
@@ -182,12 +181,12 @@ func TestRecord_UsesTheOldestRingOfTheDead(t *testing.T) { // D6
 		}
 	}
 	if want := map[uint64]uint64{3: manyRings + 1, 7: manyRings + 2, 50: manyRings + 3}; !maps.Equal(again, want) {
-		t.Errorf("rings went from one to another: %v, want %v", again, want)
+		t.Errorf("the incarnations took the rings %v, want %v", again, want)
 	}
 }
 
-// Under another live file no owner is known; and where a process without the tag was nothing is
-// asserted, until there is another live file.
+// Under another live file no owner is known. After a process without the tag has joined, the
+// ledger asserts nothing until there is another live file.
 func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	s := subject(t)
 	count := uint64(0)
@@ -201,16 +200,16 @@ func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 
 	r = OpenRecord(s)
 	if r.Strangers(count) || !known(r) {
-		t.Error("it has forgotten what it knew")
+		t.Error("the ledger has forgotten owners")
 	}
-	count++ // a process has joined, and has not counted itself here
+	count++ // a process has joined and has not counted itself in the record
 	if !r.Strangers(count) || r.Asserts() || r.Block(300, 2000) != nil {
-		t.Error("it goes on beside a stranger")
+		t.Error("the ledger asserts beside a stranger")
 	}
 	r.Close()
 	r = OpenRecord(s)
 	if r.Asserts() {
-		t.Error("it goes on after a stranger")
+		t.Error("the ledger asserts after a stranger")
 	}
 	r.Close()
 
@@ -218,22 +217,22 @@ func TestRecord_BeginsAnew(t *testing.T) { // D3, D4
 	r = OpenRecord(s)
 	defer r.Close()
 	if !r.Asserts() || r.Strangers(count) || known(r) {
-		t.Error("it does not begin anew under another live file")
+		t.Error("the ledger does not begin again under another live file")
 	}
 	r.Block(300, 2000).Store(1)
 	Distrust(s.Dir)
 	if r.Asserts() || r.Block(300, 2000) != nil || r.Extent(1) != nil {
-		t.Error("it goes on although the space was damaged on purpose")
+		t.Error("the ledger asserts although the space was damaged on purpose")
 	}
 	s.Salt++
 	r = OpenRecord(s)
 	defer r.Close()
 	if r.Asserts() {
-		t.Error("damage is forgotten with the live file")
+		t.Error("another live file ends the distrust of a damaged space")
 	}
 }
 
-// Whoever asks how many have joined may find the live file cut: then the record is let go of.
+// Joined may panic because live was truncated: then OpenRecord closes the record.
 func TestOpenRecord_PanicOfJoined(t *testing.T) {
 	inUse := func() (n int) {
 		open.Range(func(any, any) bool { n++; return true })
@@ -272,7 +271,7 @@ func TestRecord_IsRemovedWithItsSpace(t *testing.T) { // D5
 	}
 }
 
-// An assertion that fails tells what has happened last, of the place concerned.
+// A failed assertion prints the last events of its address.
 func TestAssertAt_TellsTheEventsOfTheAddress(t *testing.T) {
 	s := subject(t)
 	r := joined(t, s, 5<<9|3)
@@ -289,7 +288,7 @@ func TestAssertAt_TellsTheEventsOfTheAddress(t *testing.T) {
 			}
 		}
 		if strings.Contains(text, "0x8000") {
-			t.Errorf("another address is told of: %s", text)
+			t.Errorf("the message has events of another address: %s", text)
 		}
 	}()
 	r.AssertAt(false, 0x7000, "it was free")

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process notes its events in a ring of its own, which only it writes: so an event costs a
-// read of the clock and a few stores.
+// Each process notes its events in its own ring, which no other process writes. So an event
+// costs one read of the clock and a few stores.
 //
-//	D6  An incarnation has one ring, and a ring has one incarnation that is alive. The ring
-//	    of a dead one keeps its events until another incarnation needs a ring; it takes the
-//	    one whose last event is the oldest. (Record.Own)
-//	D7  An event carries how many times the ring had gone round. So a reader of a ring whose
-//	    owner still writes can tell an event from the one that it replaces.
+//	D6  An incarnation has one ring, and a ring has at most one live incarnation. The ring of
+//	    a dead incarnation keeps its events until another one needs a ring; that takes the
+//	    ring whose last event is the oldest. (Record.Own)
+//	D7  An event has the round of the ring in which it was noted. So a reader of a ring whose
+//	    owner still writes can distinguish an event from the one that it has replaced.
 const (
 	ringEvents = 10_000
 	eventBytes = 32
@@ -28,25 +28,25 @@ const (
 	perPage    = pageBytes / eventBytes
 )
 
-// ringRow is what the head of the record says of a ring.
+// ringRow is the row of a ring in the head of the record.
 type ringRow struct {
-	owner   atomic.Uint64 // incarnation; 0: none of this live file
-	count   atomic.Uint64 // events so far
-	last    atomic.Int64  // time of the last one
+	owner   atomic.Uint64 // its incarnation; 0: none of this live file
+	count   atomic.Uint64 // how many events it has had
+	last    atomic.Int64  // time of the last event
 	pid     atomic.Uint64
 	command [32]byte
 }
 
 var _ [64]byte = [unsafe.Sizeof(ringRow{})]byte{}
 
-// ring is a ring that is mapped.
+// ring is a mapped ring.
 type ring struct {
 	mapped []byte
 	events *[ringEvents]storedEvent
 }
 
 type storedEvent struct {
-	time atomic.Int64  // of the clock of the machine, nanoseconds
+	time atomic.Int64  // by the clock of the machine, in nanoseconds
 	what atomic.Uint64 // address/16 (bits 0-43), event (44-51), rounds (52-63)
 	a, b atomic.Uint64
 }
@@ -58,7 +58,7 @@ const (
 	roundShift = 52
 )
 
-// ringAt returns where in the file a ring begins.
+// ringAt returns the offset of a ring in the file.
 func ringAt(i int) int64 { return headBytes + int64(i)*ringBytes }
 
 // open is the set of records that this process has open.
@@ -93,7 +93,7 @@ func (r Record) Own(incarnation uint64, alive func(incarnation uint64) bool) {
 	r.Note(Began, 0, incarnation, 0)
 }
 
-// claimRing claims a ring for the incarnation (D6), and returns its index; -1 if all are in use.
+// claimRing claims a ring for the incarnation (D6), and returns its index; -1 if live incarnations have all.
 func (r *record) claimRing(incarnation uint64, alive func(incarnation uint64) bool) int {
 	if i := r.claimUnused(incarnation, 0, manyRings); i >= 0 {
 		return i
@@ -115,8 +115,8 @@ func (r *record) claimRing(incarnation uint64, alive func(incarnation uint64) bo
 	return r.claimUnused(incarnation, manyRings, numRings)
 }
 
-// claimUnused claims a ring in [from, to) that was never used, and returns its index; -1 if
-// there is none.
+// claimUnused claims an unused ring in [from, to), and returns its index; -1 if there is
+// none.
 func (r *record) claimUnused(incarnation uint64, from, to int) int {
 	for i := from; i < to; i++ {
 		row := &r.head.rows[i]
@@ -138,9 +138,9 @@ func (r Record) Note(e Event, at, a, b uint64) {
 	}
 	n := r.row.count.Add(1) - 1
 	i, round := n%ringEvents, n/ringEvents
-	if round == 0 && i%perPage == perPage/2 { // D2: the next page, in time
+	if round == 0 && i%perPage == perPage/2 { // D2: allocate the next page in time
 		if next := int64(i/perPage+1) * pageBytes; next < ringBytes && r.allocate(ringAt(r.ringIndex())+next, pageBytes) != nil {
-			r.ring.Store(nil) // it stays mapped
+			r.ring.Store(nil) // the memory stays mapped
 			return
 		}
 	}
@@ -157,13 +157,13 @@ func (r *record) ringIndex() int {
 	return int((uintptr(unsafe.Pointer(r.row)) - uintptr(unsafe.Pointer(&r.head.rows[0]))) / unsafe.Sizeof(ringRow{}))
 }
 
-// began is a moment by the clock that all processes of the machine see, and by Go's.
+// began is one moment, by the machine's clock, which all processes share, and by Go's clock.
 var began = func() (b struct {
 	machine int64
 	here    time.Time
 }) {
 	least := time.Duration(1 << 62)
-	for range 8 { // the shortest of some looks is the most exact
+	for range 8 { // the shortest of some readings is the most exact
 		var ts unix.Timespec
 		before := time.Now()
 		if unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) != nil {
@@ -177,6 +177,6 @@ var began = func() (b struct {
 	return b
 }()
 
-// clock returns the time of the machine. All processes agree on it to a fraction of a
-// microsecond.
+// clock returns the time of the machine's clock. All processes agree on it to a fraction of
+// a microsecond.
 func clock() int64 { return began.machine + int64(time.Since(began.here)) }

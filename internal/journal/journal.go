@@ -1,14 +1,14 @@
 // Package journal is the file with the changes of the versions since the older
 // usable anchor.
 //
-// Terms: a record is one version's list of changes. A frame is what one write
-// puts into the file: some records, or a part of a large one; it begins at a
-// multiple of a sector. A segment is a piece of the file that one process at a
-// time writes, frame after frame. The chain of a version is a number that follows
-// from the chain before it and is never the same in two histories of a space.
-// Written, Durable, SegmentCount and JournalCuts are words of format.Live.
+// Terms: a record is one version's list of changes. A frame is the unit of a write: some
+// records, or a part of a large one; it begins at a multiple of a sector. A segment is a
+// piece of the file that one process at a time writes, frame after frame. The chain of a
+// version is a number that is computed from the previous version's chain, and that is never
+// the same in two histories of a space. Written, Durable, SegmentCount and JournalCuts are
+// words of format.Live.
 //
-// A commit writes no record. Its state names the blocks that hold what was stored, for 24
+// A commit writes no record. Its state names the blocks with the changes, which takes 24
 // bytes. The leading process copies them to the file later, many versions of all processes
 // at a time. It does not matter which process leads, nor whether two do: so another process
 // replaces a leader that died or stands still. One sync serves every waiting process.
@@ -19,62 +19,61 @@
 //
 // Invariants:
 //
-//	J1  Every version up to Written is in the file, or in both usable
-//	    anchors. Every version up to Durable is so on disk: a sync begun
-//	    after Written had the value has ended.
-//	J2  The file is true: a frame holds only records of published versions, copied
-//	    from intact blocks. The copier reads Written before and after: no process
-//	    reuses blocks that a log refers to until Written has passed them (I2), so if
-//	    Written has not moved, nothing was reused under the copier's hands.
-//	J3  A process writes only segments that it claimed. A segment is claimed anew only
-//	    if nothing in it is needed, and its claimant released it or is dead. So no
-//	    process ever overwrites what is needed, however late it writes.
-//	J4  A record is replayed only onto the version that it followed: its frame
-//	    has a good checksum, its number is the next one, and the chain before it is
-//	    that of the version reached. So a missing version ends the replay, and what an
-//	    abandoned history left is never replayed after a newer one.
-//	J5  All segments below SegmentCount have their space in the file. A process that
-//	    makes another segment claims it first, allocates the space of all segments up
-//	    to it, fills it with zeros, and raises the count; only then it writes there.
-//	J6  A process cuts the file only after it has claimed all segments beyond the new
-//	    end, including those that the file does not have, and has then found of each
-//	    that both usable anchors, which are on disk, have all versions in it. It
-//	    lowers the count first, then raises JournalCuts, cuts the file, and
-//	    releases the claims last.
+//	J1  Every version up to Written is in the file or in both usable anchors. Every version
+//	    up to Durable is there on disk: a sync has ended that began after Written had that
+//	    value.
+//	J2  The file is true: a frame holds only records of published versions, copied from
+//	    intact blocks. The copier reads Written before and after: no process reuses blocks
+//	    that a log refers to until Written has passed them (I2), so if Written has not moved,
+//	    no block was reused while it was copied.
+//	J3  A process writes only segments that it has claimed. A process claims a used segment
+//	    only if no record in it is needed, and its claimant has released it or is dead. So no
+//	    process ever overwrites a needed record, however late it writes.
+//	J4  A record is replayed only onto the version that it followed: its frame has a good
+//	    checksum, its number is the next one, and the chain before it is that of the version
+//	    reached. So a missing version ends the replay, and records of an abandoned history
+//	    are never replayed after those of a newer one.
+//	J5  All segments below SegmentCount have their space in the file. A process that makes
+//	    another segment first claims it, allocates the space of all segments up to it, fills
+//	    it with zeros, and raises the count; only then does it write there.
+//	J6  A process cuts the file only after it has claimed all segments beyond the new end,
+//	    including those that the file does not have, and has then found that both usable
+//	    anchors, which are on disk, have all versions in these segments. It lowers the count
+//	    first, then raises JournalCuts, cuts the file, and releases the claims last.
 //
-// Why J6 is enough, whichever process stands still wherever:
+// Why J6 is enough, wherever any process stands still:
 //
 //   - A process that has claimed a segment, and writes or makes it: no other process can
-//     claim the segment while that one lives, so the file is cut above it or not at
-//     all. What it wrote before is needed, or is in both anchors.
+//     claim the segment while that one lives, so the file is cut above it or not at all. The
+//     records that it wrote before are needed, or are in both anchors.
 //   - A process that has chosen a segment, and claims it after the file was cut: it reads
 //     the count after the claim, and releases the claim if the file lacks the segment.
 //     A process that has chosen to make a segment, and claims it after another one has
 //     made, filled and released it, finds the count above it and releases it too: its
 //     zeros would replace records. While it holds the claim, no process lowers the count
 //     to what it was before, so one look is enough.
-//   - The process that cuts: it keeps its claims while it lives, so when it continues
-//     nobody has written what it cuts off. Meanwhile the others have the segments before,
-//     and two anchors if those are too few (ErrFull).
-//   - A process that dies before it has cut: claims of the dead count for nothing. The
-//     file is longer than the count says, which is harmless: both anchors have what lies
+//   - The process that cuts: it keeps its claims while it lives, so when it continues no
+//     other process has written the part that it cuts off. Meanwhile the others have the
+//     segments before, and two anchors if those are too few (ErrFull).
+//   - A process that dies before it has cut: claims of the dead count for nothing. The file
+//     is longer than the count says, which is harmless: both anchors have the versions
 //     there, and a process that makes that segment again fills it with zeros.
 //   - A power loss: the anchors are on disk before. Whether the cut is does not matter: a
-//     recovery reads whatever the file has, and skips versions that its anchor has
-//     (J4). A segment that was cut off and made again holds zeros or its former contents
-//     until it is written and synced, and that sync makes its space and the length of
-//     the file durable too.
+//     recovery reads whatever the file has, and skips versions that its anchor has (J4). A
+//     segment that was cut off and made again has zeros or its former contents until a
+//     process writes and syncs it, and that sync makes its space and the length of the file
+//     durable, too.
 //   - A process that compares the length of the file with the count (examine of the
 //     engine): if it finds the file shorter, the count was lowered since it read it, or
 //     JournalCuts has changed since before that.
 //
-// From J2 and J4 follows that it does not matter which process writes, how often it writes
-// the same version, and in which order the segments lie.
+// By J2 and J4 it does not matter which process writes, how often it writes the same
+// version, and in which order the segments lie.
 //
-// The file is written by pwrite, never through a mapping: a sync after touching
-// one page of a mapping takes 3 to 5 times as long. O_DIRECT with O_DSYNC was 5
-// to 12 percent faster than pwrite and fdatasync, and not taken: it cannot make
-// durable what was written without a sync before.
+// The file is written by pwrite, never through a mapping: a sync after touching one page of
+// a mapping takes 3 to 5 times as long. O_DIRECT with O_DSYNC was 5 to 12 percent faster
+// than pwrite and fdatasync, and was rejected: it cannot make earlier unsynced writes
+// durable.
 //
 // Start reading at Writer, then Load and Log.Follow.
 package journal
@@ -94,12 +93,12 @@ import (
 // FileName names the journal in the directory of a space.
 const FileName = "journal"
 
-// maxFrame is the payload of a frame, unless one record needs more: then it is
-// cut into parts of that size.
+// maxFrame is the greatest payload of a frame, in bytes. A record that needs more is split
+// into parts of that size.
 const maxFrame = 256 << 10
 
 // ErrFull: the journal has no room for more records until an anchor makes old ones
-// needless.
+// superfluous.
 var ErrFull = errors.New("the journal is full")
 
 // Writer writes records to the file. One goroutine at a time uses it.
@@ -107,22 +106,22 @@ type Writer struct {
 	file   mapping.File
 	live   *live.Live
 	space  uint64
-	offset int64 // of the next frame; at the end of a segment if none is claimed
-	end    int64 // of the claimed segment
+	offset int64 // offset of the next frame; at the end of a segment if none is claimed
+	end    int64 // end of the claimed segment
 
 	buf    []byte
 	frames []frame
-	open   bool // the last frame still takes records
-	record int  // where the record begins that Record has begun
-	alone  bool // and its frame with it
+	open   bool // records can still be added to the last frame
+	record int  // where the record begins that Record has started
+	alone  bool // its frame begins with it
 	last   format.Version
-	chain  uint64 // of last
+	chain  uint64 // chain of last
 
-	// Beside returns what subscriptions keep beside the journal, of versions after one; nil: nothing.
+	// Beside returns how many bytes subscriptions keep outside the journal, of versions after one; nil: none.
 	Beside func(after format.Version) format.ByteCount
 }
 
-// frame is one that waits to be written: buf[from:to].
+// frame is a frame that waits to be written: buf[from:to].
 type frame struct {
 	from, to int
 	head     format.FrameHead
@@ -133,18 +132,18 @@ func NewWriter(f mapping.File, lv *live.Live, space [16]byte) *Writer {
 	return &Writer{file: f, live: lv, space: spaceWord(space)}
 }
 
-// Begin drops what was added and not written; the next record follows the version
-// with the chain.
+// Begin drops records that were added and not written. The next record follows the version
+// last with the chain.
 func (w *Writer) Begin(last format.Version, chain uint64) {
 	w.buf, w.frames, w.open = w.buf[:0], w.frames[:0], false
 	w.last, w.chain = last, chain
 }
 
-// Buffered returns the bytes that were added and not written.
+// Buffered returns how many bytes were added and not written.
 func (w *Writer) Buffered() int { return len(w.buf) }
 
-// Record begins a record that is short, as a rule. What is appended to the bytes that it
-// returns is its list of changes: End ends it, Drop takes it back.
+// Record starts a record that is usually short. The caller appends the list of changes to
+// the returned bytes, and then calls End to add the record or Drop to discard it.
 func (w *Writer) Record(h format.RecordHead) []byte {
 	if w.alone = !w.open; w.alone {
 		w.begin(h)
@@ -153,7 +152,7 @@ func (w *Writer) Record(h format.RecordHead) []byte {
 	return format.AppendRecordHead(w.buf, h)
 }
 
-// End adds the record of h, which Record has begun.
+// End adds the record of h, which Record has started.
 func (w *Writer) End(h format.RecordHead, b []byte) {
 	w.buf = b[:w.record]
 	h.Size = uint64(len(b) - w.record - format.RecordHeadSize)
@@ -163,12 +162,12 @@ func (w *Writer) End(h format.RecordHead, b []byte) {
 		w.Add(h, ops)
 		return
 	}
-	format.AppendRecordHead(w.buf, h) // in its place
+	format.AppendRecordHead(w.buf, h) // over the head that Record has written
 	w.buf = b
 	w.last, w.chain = format.Version(h.Version), h.Chain
 }
 
-// Drop takes the record back that Record has begun.
+// Drop discards the record that Record has started.
 func (w *Writer) Drop() {
 	w.buf = w.buf[:w.record]
 	if w.alone {
@@ -195,7 +194,7 @@ func (w *Writer) Add(h format.RecordHead, ops []byte) {
 	w.last, w.chain = format.Version(h.Version), h.Chain
 }
 
-// begin begins a frame whose first record is that of h.
+// begin begins a frame whose first record is the record of h.
 func (w *Writer) begin(h format.RecordHead) {
 	w.frames = append(w.frames, frame{from: len(w.buf), head: format.FrameHead{Space: w.space, Parts: 1, First: h.Version, Before: w.chain}})
 	w.buf = append(w.buf, make([]byte, format.FrameHeadSize)...)
@@ -227,7 +226,7 @@ func (w *Writer) pad() {
 	}
 }
 
-// addParts adds a record that is too large for a frame.
+// addParts adds a record that is too large for one frame.
 func (w *Writer) addParts(h format.RecordHead, ops []byte) {
 	w.close()
 	head := format.AppendRecordHead(nil, h)
@@ -252,7 +251,7 @@ func (w *Writer) addParts(h format.RecordHead, ops []byte) {
 func (w *Writer) Write() error {
 	w.close()
 	for len(w.frames) > 0 {
-		n := 0 // frames that fit into the segment
+		n := 0 // how many frames fit into the segment
 		base := w.frames[0].from
 		for n < len(w.frames) && w.offset+int64(w.frames[n].to-base) <= w.end {
 			n++
@@ -284,7 +283,7 @@ func (w *Writer) Write() error {
 // Segment returns the number of the claimed segment; -1 if there is none.
 func (w *Writer) Segment() int { return int(w.end/format.SegmentSize) - 1 }
 
-// nextSegment claims another segment, one of those that the file has or a new one.
+// nextSegment claims another segment: one that the file has, or a new one.
 func (w *Writer) nextSegment() error {
 	w.Release()
 	i, ok := w.live.ClaimSegment()
@@ -321,7 +320,7 @@ func (w *Writer) Release() {
 	w.offset, w.end = 0, 0
 }
 
-// Sync makes durable what all processes have written to the file before.
+// Sync makes all earlier writes to the file durable, of all processes.
 func (w *Writer) Sync() error {
 	if err := w.file.Datasync(); err != nil {
 		return fmt.Errorf("syncing the journal: %w", err)
@@ -329,9 +328,9 @@ func (w *Writer) Sync() error {
 	return nil
 }
 
-// Extend makes segment i (J5). It allocates the space of all segments from one on up to i,
-// since other processes may still be making those, and fills segment i with zeros, so that
-// later writes there change only data.
+// Extend makes segment i (J5). It allocates the space of all segments from the segment from
+// up to i, since other processes may still be making those, and fills segment i with zeros,
+// so that later writes there change only data.
 func Extend(f mapping.File, from, i int) error {
 	start, off := int64(from)*format.SegmentSize, int64(i)*format.SegmentSize
 	if err := f.Allocate(start, off+format.SegmentSize-start); err != nil {
@@ -347,7 +346,8 @@ func Extend(f mapping.File, from, i int) error {
 }
 
 // Cut truncates the file where the claims of live.ClaimTail begin, if it is longer (J6).
-// Errors are those of the file; after one the file is longer than it need be, no more.
+// Errors are those of the file. After an error the file is longer than necessary, which is
+// harmless.
 func Cut(f mapping.File, lv *live.Live, keep int) error {
 	from := lv.ClaimTail(keep)
 	defer lv.ReleaseTail(from)

@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A book is the journal of a space, and what was written into it.
+// A book is the journal of a space, and the records that were written to it.
 type book struct {
 	t       *testing.T
 	space   *heaptest.Space
@@ -23,13 +23,13 @@ type book struct {
 	records []record // by version, from the first one on
 }
 
-// record is what a version did.
+// record is the record of a version.
 type record struct {
 	head format.RecordHead
 	ops  []byte
 }
 
-// firstVersion is that of the first record; the anchor of a new space has the one before.
+// firstVersion is the version of the first record; the anchor of a new space has the version before.
 const firstVersion = 2
 
 // newBook opens the journal of a new space.
@@ -66,7 +66,7 @@ func (b *book) chain(v format.Version) uint64 {
 // last returns the version of the last record.
 func (b *book) last() format.Version { return format.Version(firstVersion + len(b.records) - 1) }
 
-// add makes up the record of the next version, of a size.
+// add adds a random record of a size for the next version.
 func (b *book) add(r *rand.Rand, size int) {
 	ops := make([]byte, size)
 	for i := range ops {
@@ -76,8 +76,7 @@ func (b *book) add(r *rand.Rand, size int) {
 	b.records = append(b.records, record{format.RecordHead{Version: v, Chain: r.Uint64(), UnixNano: v * 1000}, ops})
 }
 
-// write writes the records from one version to another. It adds them in all the ways there
-// are.
+// write writes the records from one version to another. It adds them in all possible ways.
 func (b *book) write(w *journal.Writer, from, to format.Version) {
 	b.t.Helper()
 	w.Begin(from-1, b.chain(from-1))
@@ -96,8 +95,8 @@ func (b *book) write(w *journal.Writer, from, to format.Version) {
 	must(b.t, w.Write())
 }
 
-// follow returns what a recovery finds that starts from the version: it must be what was
-// written, and end at a version.
+// follow verifies the records that a recovery finds which starts from a version: they must
+// be those written, and end at the version to.
 func (b *book) follow(from, to format.Version) {
 	b.t.Helper()
 	log, err := journal.Load(b.file, b.space.Header.SpaceID, from)
@@ -134,8 +133,8 @@ func size(r *rand.Rand) int {
 	return r.IntN(300)
 }
 
-// Records come back as they were written, from whichever version on, whoever of several
-// writers wrote them, and also where two wrote the same (J2, J4).
+// A recovery finds the records that were written, from any version on, whichever of several
+// writers wrote them, and if two wrote the same record (J2, J4).
 func TestJournal_ComesBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	b := newBook(t)
@@ -146,7 +145,7 @@ func TestJournal_ComesBack(t *testing.T) {
 			b.add(r, size(r))
 		}
 		if from > firstVersion+3 && r.IntN(3) == 0 {
-			from -= format.Version(r.IntN(4)) // which another one wrote, too
+			from -= format.Version(r.IntN(4)) // another writer has written these, too
 		}
 		b.write(writers[r.IntN(len(writers))], from, b.last())
 	}
@@ -158,7 +157,7 @@ func TestJournal_ComesBack(t *testing.T) {
 	}
 }
 
-// What was not written, or is damaged, ends what is found, and all before it is there (J4).
+// A missing or damaged record ends a recovery, and all records before it are found (J4).
 func TestJournal_EndsWhereAVersionIsMissing(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	b := newBook(t)
@@ -189,7 +188,7 @@ func TestJournal_EndsWhereAVersionIsMissing(t *testing.T) {
 	b.follow(firstVersion-1, b.last()-2)
 }
 
-// A record in parts is there as a whole, or not at all.
+// A recovery finds a record in parts as a whole, or not at all.
 func TestJournal_PartMissing(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	b := newBook(t)
@@ -227,8 +226,8 @@ func (b *book) find(v format.Version) int64 {
 	}
 }
 
-// A history that was abandoned, since one of its versions was lost, is not gone on with,
-// although it has the next versions (J4); nor is the journal of another space followed.
+// A recovery does not continue with an abandoned history, one of whose versions was lost,
+// although it has the next versions (J4). Nor does it follow the journal of another space.
 func TestJournal_OtherHistories(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
 	b := newBook(t)
@@ -242,7 +241,7 @@ func TestJournal_OtherHistories(t *testing.T) {
 	b.follow(firstVersion-1, firstVersion+9)
 	b.records = b.records[:10:10]
 	for range 5 {
-		b.add(r, 300) // others than those that were there
+		b.add(r, 300) // other records than before
 		b.write(w, b.last(), b.last())
 	}
 	b.follow(firstVersion-1, b.last())
@@ -264,8 +263,8 @@ func TestJournal_OtherHistories(t *testing.T) {
 	}
 }
 
-// No two writers write one segment, and what is needed is not written over: neither anchor
-// of the space has these versions (J3). What is needed is not cut off either (J6).
+// No two writers write one segment, and no writer overwrites needed records: neither anchor
+// of the space has these versions (J3). Cut does not cut off needed records either (J6).
 func TestJournal_KeepsWhatIsNeeded(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 4))
 	b := newBook(t)
@@ -291,8 +290,8 @@ func TestJournal_KeepsWhatIsNeeded(t *testing.T) {
 	b.follow(firstVersion-1, b.last())
 }
 
-// What nobody needs is cut off, down to what is to be kept, and made again when it is needed
-// (J5, J6).
+// Cut cuts off superfluous segments, down to the number to keep, and writers make them again
+// when they need them (J5, J6).
 func TestJournal_CutAndMadeAgain(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	b := newBook(t)
@@ -300,7 +299,7 @@ func TestJournal_CutAndMadeAgain(t *testing.T) {
 	b.add(r, 100)
 	b.write(w, b.last(), b.last())
 	must(t, journal.Extend(b.file, 1, 3))
-	b.space.Live.AddSegment(3) // by one who died before it wrote anything
+	b.space.Live.AddSegment(3) // as a process that died before it wrote anything
 	must(t, journal.Cut(b.file, b.space.Live, 1))
 	length, err := b.file.Size()
 	must(t, err)
@@ -314,8 +313,8 @@ func TestJournal_CutAndMadeAgain(t *testing.T) {
 	b.follow(firstVersion-1, b.last())
 }
 
-// What a failed sync may have lost is written once more, and is found whether it was lost or
-// not.
+// Repeat writes records again that a failed sync may have lost; a recovery finds them
+// whether they were lost or not.
 func TestWriter_Repeat(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
 	b := newBook(t)
@@ -333,8 +332,7 @@ func TestWriter_Repeat(t *testing.T) {
 	b.follow(firstVersion-1, b.last())
 }
 
-// What is said of the segments of a log is up to which version each has records, as far as
-// is asked.
+// Segments returns, for each segment, the newest version of its records, up to the limit.
 func TestLog_Segments(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	b := newBook(t)
@@ -359,7 +357,7 @@ func TestLog_Segments(t *testing.T) {
 	}
 }
 
-// A journal that cannot grow says so, and has what it had.
+// A journal that cannot grow returns an error, and keeps its records.
 func TestWriter_Full(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
 	b := newBook(t)
@@ -380,8 +378,8 @@ func TestWriter_Full(t *testing.T) {
 	b.follow(firstVersion-1, b.last()-1)
 }
 
-// Whatever the file holds, reading it neither fails in another way than by an error, nor
-// takes what is no frame for one.
+// Whatever bytes the file has, reading it returns an error or frames; it never panics, and
+// never takes other bytes for a frame.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte{}, uint64(1))
 	f.Add(bytes.Repeat([]byte{0xff}, 2*format.FrameAlign), uint64(9))
@@ -399,7 +397,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		var damage *format.DamageError
 		if err != nil && !errors.As(err, &damage) {
-			t.Errorf("not said as damage: %v", err)
+			t.Errorf("not reported as damage: %v", err)
 		}
 		_, _ = journal.Damaged(file, [16]byte{}, 1)
 		_, err = journal.ForeignTo(file, [16]byte{1})

@@ -9,7 +9,7 @@ import (
 )
 
 // Repeat writes every frame with versions above the floor once more, into segments of this
-// process: the kernel may remember them while the disk has lost them. It does not matter
+// process: the disk may have lost them although the kernel still has them. It need not know
 // which frames belong together (J4). Errors are those of Write, and of reading the file.
 func (w *Writer) Repeat(floor format.Version) error {
 	size, err := w.file.Size()

@@ -12,24 +12,24 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// SkipSums makes Load accept frames with wrong checksums. A test shows with it that such a
-// fault does not go unnoticed.
+// SkipSums makes Load accept frames with wrong checksums. A test uses it to show that such a
+// fault would be noticed.
 var SkipSums = false
 
-// Log is the frames that Load found in a journal file.
+// Log has the frames that Load found in a journal file.
 type Log struct {
 	file     mapping.File
 	frames   []loaded      // by first version
-	segments [][][2]uint64 // by segment: first and last versions of its frames
+	segments [][][2]uint64 // by segment: the first and last versions of its frames
 }
 
 // loaded is a frame, or a record assembled from its parts. The payload of a frame stays
 // in the file: a journal is long, and the second read finds it in the caches.
 type loaded struct {
 	head   format.FrameHead
-	off    int64  // of the payload
-	end    int64  // in the file: of the frame, or of the last part
-	record []byte // put together; nil for a frame
+	off    int64  // offset of the payload in the file
+	end    int64  // end of the frame, or of the last part, in the file
+	record []byte // the assembled record; nil for a frame
 }
 
 // payload returns the records of a frame, in buf if that is large enough, and the buffer.
@@ -57,8 +57,8 @@ func Load(f mapping.File, space [16]byte, floor format.Version) (*Log, error) {
 	return LoadKept(f, space, floor, floor)
 }
 
-// LoadKept is Load, but notes of each segment what of it has versions above kept, which is not
-// above the floor.
+// LoadKept is Load, but notes for Segments the frames of each segment with versions above
+// kept, which is not above the floor.
 func LoadKept(f mapping.File, space [16]byte, floor, kept format.Version) (*Log, error) {
 	return load(f, space, floor, kept, func(int) bool { return true })
 }
@@ -130,7 +130,7 @@ func (l *Log) scan(b []byte, off int64, space uint64, floors [2]uint64, p partia
 	}
 }
 
-// framesIn returns the whole frames of the space that lie in b, and where.
+// framesIn returns the whole frames of the space in b, with their offsets.
 func framesIn(b []byte, space uint64) iter.Seq2[int, []byte] {
 	return func(yield func(at int, frame []byte) bool) {
 		for at := 0; len(b)-at >= format.FrameHeadSize; {
@@ -148,11 +148,11 @@ func framesIn(b []byte, space uint64) iter.Seq2[int, []byte] {
 	}
 }
 
-// partial collects the parts of records: by what they have in common, which is
-// all of their heads but the number of the part.
+// partial collects the parts of records by the fields that these have in common: the whole
+// head but the number of the part.
 type partial map[format.FrameHead]map[uint32]part
 
-// part is one of them, and where it ends in the file.
+// part is one part, and where it ends in the file.
 type part struct {
 	payload []byte
 	end     int64
@@ -167,7 +167,7 @@ func (p partial) add(key format.FrameHead, of part) {
 	p[key][number] = of
 }
 
-// whole returns the records of which all parts are there.
+// whole returns the records whose parts are complete.
 func (p partial) whole() []loaded {
 	var list []loaded
 	for key, parts := range p {
@@ -183,14 +183,14 @@ func (p partial) whole() []loaded {
 	return list
 }
 
-// History is a part of a log: the records of versions that follow each other.
+// History is a part of a log: the records of consecutive versions.
 type History struct {
-	Last format.Version // of the last record; that from which it starts if there is none
+	Last format.Version // version of the last record; the version before the history if there is none
 	log  *Log
 	list []piece
 }
 
-// piece is a frame, and which of its records count.
+// piece is a frame, and the range of its records that belong to the history.
 type piece struct {
 	frame       *loaded
 	first, last uint64
@@ -212,8 +212,8 @@ func (h *History) Split(at format.Version) (before, after *History) {
 	return before, after
 }
 
-// Follow returns the records that follow the version with the chain, in their
-// order, as far as none is missing (J4).
+// Follow returns the records that follow the version with the chain, in order, up to the
+// first missing one (J4).
 func (l *Log) Follow(version format.Version, chain uint64) (*History, error) {
 	list := &History{Last: version, log: l}
 	var buf []byte
@@ -242,7 +242,7 @@ func (l *Log) Follow(version format.Version, chain uint64) (*History, error) {
 	return list, nil
 }
 
-// chainAt returns the chain of a version that is among the records; 0 if it is not.
+// chainAt returns the chain of a version among the records; 0 if none of them is of that version.
 func chainAt(records []byte, version uint64) uint64 {
 	for {
 		h, _, rest, ok := format.NextRecord(records)
@@ -256,8 +256,8 @@ func chainAt(records []byte, version uint64) uint64 {
 	}
 }
 
-// All calls fn for each record, until it returns an error. What fn gets is valid
-// until it returns.
+// All calls fn for each record, until fn returns an error. The changes are valid until fn
+// returns.
 func (h *History) All(fn func(h format.RecordHead, ops []byte) error) error {
 	var buf []byte
 	for _, p := range h.list {
@@ -283,8 +283,8 @@ func (h *History) All(fn func(h format.RecordHead, ops []byte) error) error {
 	return nil
 }
 
-// Segments returns, for each segment of the file, the newest version up to the
-// limit that it may hold records of.
+// Segments returns, for each segment of the file, the newest version up to the limit of
+// which it may have a record.
 func (l *Log) Segments(limit format.Version) []format.Version {
 	list := make([]format.Version, len(l.segments))
 	for i, frames := range l.segments {
@@ -297,8 +297,7 @@ func (l *Log) Segments(limit format.Version) []format.Version {
 	return list
 }
 
-// Damaged looks for what was a frame of the space with the version, and has a wrong
-// checksum now.
+// Damaged looks for a frame of the space with the version that has a wrong checksum.
 func Damaged(f mapping.File, space [16]byte, version uint64) (off int64, ok bool) {
 	size, err := f.Size()
 	if err != nil {

@@ -10,42 +10,45 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// ErrGap says that the journal does not lead on from a version: its records were not kept, or
-// a version in between is not in the journal at all.
+// ErrGap says that the journal has no records that follow a version: they were not kept, or
+// one version was never in the journal.
 var ErrGap = errors.New("the journal has no records from there on")
 
 // A Tail reads the records of all versions that follow one, as they are written. One goroutine
 // at a time uses it.
 //
-// It remembers of each segment where the last frame ends that it has used, and goes on from there:
-// what one process writes into a segment that it has claimed lies there in order. So of a frame
-// that follows it reads hardly more than that. Where it leads nowhere (a segment was used anew, a
-// record came twice, or in parts), it reads all segments that may hold what it needs, as a
-// recovery does, and remembers where that has ended. Either way it believes only what has a good
-// checksum, the next number, and the chain of the version reached (J4).
+// It remembers, for each segment, where the last frame ends that it has used, and continues
+// from there: a process writes its frames into a claimed segment in order. So for a frame
+// that follows, a Tail reads hardly more than the frame. If that fails (a segment was
+// reused, or a record came twice or in parts), it reads all segments that may have the
+// records, as a recovery does, and remembers where they ended. In both cases it accepts only
+// a record with a correct checksum, the next number, and the chain of the version reached
+// (J4).
 type Tail struct {
 	file  mapping.File
 	live  *live.Live
 	space [16]byte
-	at    format.Version            // the last one that was returned
-	chain uint64                    // of at; 0: not known yet
-	read  [format.NumSegments]int64 // in the segment
-	buf   []byte                    // of a frame
+	at    format.Version            // the last version that it has returned
+	chain uint64                    // chain of at; 0: unknown yet
+	read  [format.NumSegments]int64 // by segment: the offset up to which it has used frames
+	buf   []byte                    // for a frame
 }
 
-// NewTail returns a Tail that begins with the records after a version. chain is that of the
-// version; 0: whatever leads to the newest version.
+// NewTail returns a Tail that begins with the records after a version. chain is the
+// version's chain; 0: the one from which records lead to the newest version.
 func NewTail(f mapping.File, lv *live.Live, space [16]byte, version format.Version, chain uint64) *Tail {
 	return &Tail{file: f, live: lv, space: space, at: version, chain: chain}
 }
 
-// At returns the last version whose record was returned, and its chain; 0 if that is not known.
+// At returns the last version whose record was returned, and its chain; 0 if that is
+// unknown.
 func (t *Tail) At() (format.Version, uint64) { return t.at, t.chain }
 
-// Next calls fn with records that follow, as far as they are at hand without much ado, up to a
-// version that is in the journal; at least one, if that is newer than the last one. before is
-// the chain of the version before. What fn gets is valid until it returns. Errors: ErrGap, those
-// of the file and of fn, after which the record counts as not returned.
+// Next calls fn with records that follow, up to the version limit, which is in the journal:
+// with those that it can read cheaply, and with at least one if limit is newer than the last
+// version. before is the chain of the previous version. The changes are valid until fn
+// returns. Errors: ErrGap, and those of the file and of fn; after an error of fn its record
+// counts as not returned.
 func (t *Tail) Next(limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
 	if t.at >= limit {
 		return nil
@@ -59,7 +62,7 @@ func (t *Tail) Next(limit format.Version, fn func(h format.RecordHead, before ui
 	return t.search(limit, fn)
 }
 
-// goOn returns what was written to the segments since they were read.
+// goOn returns the records that were written to the segments since they were read.
 func (t *Tail) goOn(limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
 	for again := true; again && t.at < limit; {
 		again = false
@@ -77,7 +80,7 @@ func (t *Tail) goOn(limit format.Version, fn func(h format.RecordHead, before ui
 	return nil
 }
 
-// goOnIn returns what follows in a segment from where it was read.
+// goOnIn returns the records that follow in a segment, from the offset up to which it was read.
 func (t *Tail) goOnIn(segment int, limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
 	for t.at < limit && t.read[segment]+int64(format.FrameHeadSize) <= format.SegmentSize {
 		off := int64(segment)*format.SegmentSize + t.read[segment]
@@ -91,7 +94,7 @@ func (t *Tail) goOnIn(segment int, limit format.Version, fn func(h format.Record
 			h.Parts != 1 || h.First != uint64(t.at)+1 || h.Before != t.chain {
 			return nil
 		}
-		if format.Version(h.Last) > limit { // some of it, next time the rest: by searching
+		if format.Version(h.Last) > limit { // return only some of its records now; search finds the rest next time
 			return nil
 		}
 		if b, err = t.frame(b, off, size); err != nil {
@@ -108,7 +111,8 @@ func (t *Tail) goOnIn(segment int, limit format.Version, fn func(h format.Record
 	return nil
 }
 
-// frame reads so much of a frame of which it has the beginning; less at the end of the file.
+// frame reads a frame of which b has the beginning, size bytes in total; less at the end of
+// the file.
 func (t *Tail) frame(b []byte, off int64, size int) ([]byte, error) {
 	if size <= len(b) {
 		return b, nil
@@ -123,13 +127,13 @@ func (t *Tail) frame(b []byte, off int64, size int) ([]byte, error) {
 	return t.buf[:len(b)+n], nil
 }
 
-// used notes that all of a frame was returned, which ends there in the file.
+// used notes that all records of the frame were returned that ends at that offset of the file.
 func (t *Tail) used(end int64) {
 	segment := (end - 1) / format.SegmentSize
 	t.read[segment] = (end - segment*format.SegmentSize + format.FrameAlign - 1) &^ (format.FrameAlign - 1)
 }
 
-// records returns the records of a frame that follow.
+// records returns those records of a frame that follow.
 func (t *Tail) records(b []byte, limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
 	for t.at < limit {
 		h, ops, rest, ok := format.NextRecord(b)
@@ -147,7 +151,7 @@ func (t *Tail) records(b []byte, limit format.Version, fn func(h format.RecordHe
 	return nil
 }
 
-// search looks for what follows in all segments.
+// search looks for the records that follow in all segments.
 func (t *Tail) search(limit format.Version, fn func(h format.RecordHead, before uint64, ops []byte) error) error {
 	t.read = [format.NumSegments]int64{}
 	log, err := load(t.file, t.space, t.at, t.at, func(i int) bool { return t.live.SegmentLast(i) > t.at })
@@ -185,8 +189,8 @@ func (t *Tail) search(limit format.Version, fn func(h format.RecordHead, before 
 
 var errEnough = errors.New("enough")
 
-// way returns the records that lead to the limit, or as far as any do, and the chain that they
-// begin with.
+// way returns the records that lead to the limit, or as far as any do, and the chain with
+// which they begin.
 func (t *Tail) way(log *Log, limit format.Version) (chain uint64, best *History, err error) {
 	chains := map[uint64]bool{t.chain: true}
 	if t.chain == 0 {
@@ -209,7 +213,7 @@ func (t *Tail) way(log *Log, limit format.Version) (chain uint64, best *History,
 	return chain, best, nil
 }
 
-// chainsAt returns the chains that the version has in the frames which lead on from it.
+// chainsAt returns the chains of the version in the frames that continue from it.
 func (l *Log) chainsAt(version format.Version) (map[uint64]bool, error) {
 	chains := map[uint64]bool{}
 	var buf []byte

@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// countedFile counts what is read.
+// countedFile counts the reads and their bytes.
 type countedFile struct {
 	mapping.File
 	reads, bytes int
@@ -23,23 +23,23 @@ func (f *countedFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// A reader is a Tail that verifies what it gets.
+// A reader is a Tail that verifies the records that it gets.
 type reader struct {
 	*book
 	tail *journal.Tail
 	file *countedFile
-	most int // records at once; 0: any
+	most int // how many records it reads at once; 0: any number
 }
 
 var errMost = errors.New("so many are enough")
 
-// newReader returns a reader of what follows a version.
+// newReader returns a reader of the records after a version.
 func (b *book) newReader(v format.Version) *reader {
 	f := &countedFile{File: b.file}
 	return &reader{book: b, tail: journal.NewTail(f, b.space.Live, b.space.Header.SpaceID, v, 0), file: f}
 }
 
-// next reads what is there up to a version.
+// next reads the records up to a version.
 func (r *reader) next(limit format.Version) (n int) {
 	r.t.Helper()
 	err := r.tail.Next(limit, func(h format.RecordHead, before uint64, ops []byte) error {
@@ -60,8 +60,8 @@ func (r *reader) next(limit format.Version) (n int) {
 	return n
 }
 
-// Who follows reads of each commit little more than its frame, whoever writes, whatever was there
-// before it came, and when it goes on in another segment.
+// For each commit a Tail reads little more than its frame, whichever process writes it,
+// whatever records there were before, and if it continues in another segment.
 func TestTail_ReadsLittle(t *testing.T) {
 	b, random := newBook(t), rand.New(rand.NewPCG(7, 2))
 	w := []*journal.Writer{b.writer(), b.writer()}
@@ -105,8 +105,8 @@ func TestTail_ReadsLittle(t *testing.T) {
 	}
 }
 
-// Records of every size, cut into parts or not, written by one or the other, once or twice, read a few at
-// a time, or only a part of a frame.
+// A Tail reads records of every size, in parts or not, from several writers, written once or
+// twice, a few at a time or only a part of a frame.
 func TestTail_Any(t *testing.T) {
 	for seed := range uint64(6) {
 		b, random := newBook(t), rand.New(rand.NewPCG(seed, 3))
@@ -123,7 +123,7 @@ func TestTail_Any(t *testing.T) {
 			}
 			i := random.IntN(len(w))
 			b.write(w[i], from, b.last())
-			if random.IntN(4) == 0 { // another one has led meanwhile
+			if random.IntN(4) == 0 { // another writer has led meanwhile
 				b.write(w[(i+1)%len(w)], max(firstVersion, from-format.Version(random.IntN(3))), b.last()-format.Version(random.IntN(2)))
 			}
 			r.most = random.IntN(8)
@@ -148,8 +148,8 @@ func TestTail_Any(t *testing.T) {
 	}
 }
 
-// What lies where the next frame should is believed if it has the next number, the chain of the last
-// version, and a good checksum.
+// A Tail accepts a frame only with the next number, the chain of the last version, and a
+// correct checksum.
 func TestTail_Believes(t *testing.T) { // J4
 	for name, spoil := range map[string]func(b *book, w *journal.Writer){
 		"another history": func(b *book, w *journal.Writer) {

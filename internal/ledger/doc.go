@@ -1,69 +1,76 @@
-// Package ledger asserts, in builds with the tag invariants, that each piece of a heap has one
-// owner. Without the tag nothing of it is called.
+// Package ledger asserts, in builds with the tag invariants, that each piece of a heap has
+// one owner. Other builds do not call it.
 //
-// The ledger names the owner of each piece of the heap: each block of an extent that was cut
-// into blocks, and each other extent. All processes share it (invariant.Record). Each change
-// of hands asserts the owner before, so a piece with two owners fails when it gets the
-// second one, and not when one of them overwrites the other.
+// The ledger names the owner of each piece of the heap: of each block of an extent that was
+// cut into blocks, and of each other extent. All processes share it (invariant.Record). Each
+// change of owner asserts the previous owner. So a second owner fails when it takes the
+// piece, and not later when one owner overwrites the other's data.
 //
 // A word has the kind of the owner, its incarnation, and the epoch of sweeps under which it
-// became the owner. 0 means that nobody has said anything yet: everybody may take such a
-// piece.
+// became the owner. 0 means that the owner is unknown: any process may take such a piece.
 //
-// A process that stands still or dies between a real change and that of the ledger must not
-// make others panic. Therefore:
+// A process may stand still or die between a real change of owner and its change of the
+// ledger. That must not make other processes panic. Therefore:
 //
-//	O1  A process that gives a piece up changes the ledger first, and then really gives it
-//	    up; a process that gets one really gets it first, and then changes the ledger. In
-//	    between the ledger says that the piece is on its way (Version, Batch, Freeing,
-//	    Reserve). Such an owner is a place and no process, so a process that finds the
-//	    piece there may take it; and none finds it there that could not really have it.
-//	O2  Only the process that owns a piece (Free, Loose, Taken, Waiting) changes it, alive,
-//	    and using its lists. Death leaves it so. Only a sweep takes over from the dead.
-//	O3  A sweep changes nothing in the ledger when it begins: it raises the epoch. A process
-//	    no longer owns what it had below the floor under an older epoch (I7): so it is
-//	    refused a word that says Free, Waiting or Several under another epoch than its
-//	    own, below the floor as of when it last forgot. It still owns what its transaction
-//	    has: a sweep beside that is the process's own (upkeep.Upkeep.SweepWithin).
-//	O4  Nobody has had what a sweep takes since it began, whatever the word says of the time
-//	    before: the dead, the lists that were forgotten, versions that are gone. So the word
-//	    is of an older epoch. A sweeper that stood still finds another epoch, and takes
-//	    nothing.
+//	O1  A process that gives up a piece first changes the ledger and then really gives up the
+//	    piece. A process that takes a piece first really takes it and then changes the
+//	    ledger. In between, the ledger says that the piece is in transit (Version, Batch,
+//	    Freeing, Reserve). Such an owner is a place and not a process. So a process that
+//	    takes the piece from there is right, and only a process that can really take it finds
+//	    it there.
+//	O2  If a process owns a piece (Free, Loose, Taken, Waiting), only this process changes
+//	    the piece's word, while it uses its lists. If it dies the word stays. Only a sweep
+//	    takes pieces from dead processes.
+//	O3  A sweep does not change the ledger when it begins: it raises the epoch. A process
+//	    then no longer owns the pieces below the floor that it had under an older epoch (I7).
+//	    So the ledger refuses it a word that says Free, Waiting or Several under an epoch
+//	    other than its own, below the floor at which it last forgot its lists. It still owns
+//	    the pieces of its transaction: a sweep during the transaction is the process's own
+//	    (upkeep.Upkeep.SweepWithin).
+//	O4  No process has had a piece that a sweep takes since the sweep began. The word may
+//	    still name an earlier owner: a dead process, a list that was forgotten, a version
+//	    that is gone. So the word is of an older epoch. A sweeper that stood still finds
+//	    another epoch, and takes nothing.
 //
-// Hand-over by hand-over, with what a kill between the two changes leaves:
+// The changes of owner one by one, and what a kill between the two changes leaves:
 //
-//	O5  A transaction takes (Free -> Taken), gives back what is no part of its version
-//	    (Taken -> Loose), and what it has written if it aborts (Taken, Version -> Loose): both
-//	    owners are the same process, so the order does not matter (O2). What is Loose is in
-//	    no list; putting it into one (Loose -> Free) is done once.
-//	O6  It seals (Taken -> Version), before the swap. A kill before the swap leaves blocks of a
-//	    version that was never published: a sweep takes them. After the swap they belong to
-//	    everybody, and any process may free them as soon as it sees them; so the ledger
-//	    must be complete before. What is no part of the version stays Taken: the version
-//	    does not reach it, and its owner keeps it after the swap (I9).
-//	O7  It frees blocks of its base (Version -> Waiting), after the swap: until then they are
-//	    its base's, and the swap may fail. One version frees a block, so nobody else does
-//	    meanwhile. A kill in between leaves blocks of no version: a sweep takes them.
-//	    After a restore a block may be freed again that waits in a list since before (C2):
-//	    then several have it (Several), for as long as the restored version is pinned, and
-//	    nobody may settle it. A list that was forgotten does not count (O3).
-//	O8  Settling (Waiting -> Loose) is of one process (O2).
-//	O9  A process enters what goes into a batch before it pushes the chain (Free -> Batch,
-//	    Waiting -> Freeing; the block of the batch itself: Taken -> Batch), and a process
-//	    that has taken the chain enters what it accepts (Batch -> Free or Loose, Freeing ->
-//	    Waiting). A kill before the push, or after the taking, leaves a batch that is in no
-//	    stack: a sweep takes it. A stack has one epoch, and so have the words of all that
-//	    is in it. A sweep enters what it spares anew, under its epoch, before it pushes it.
-//	O10 Cells of the reserve are the same (Free -> Reserve before the swap into the cell,
-//	    Reserve -> Free after the swap out of it; if the first swap fails, Reserve -> Free
-//	    again, since the extent was never in a cell). But cells outlive sweeps (RV1).
-//	O11 A process enters space that nobody ever had (0 -> Free) after the swap that made it
-//	    the owner. A kill in between leaves it unknown: a sweep takes it. What the last
-//	    user cuts off the end (Free -> 0) is such space again.
-//	O12 An extent that is cut (Free -> Blocks, and each block Free), one whose blocks are all
-//	    free (Blocks -> Free), and a run (Free -> Taken, of each extent) are of one process
-//	    all the time. A kill in the middle of it leaves some words as they were: a sweep
-//	    takes all. Of an extent that is cut the blocks have owners, and the extent has none.
+//	O5  A transaction takes a piece (Free -> Taken), gives back a piece that its version does
+//	    not use (Taken -> Loose), and gives back all pieces that it has written if it aborts
+//	    (Taken, Version -> Loose). Both owners are the same process, so the order does not
+//	    matter (O2). A Loose piece is in no list; the process puts it into a list once (Loose
+//	    -> Free).
+//	O6  It seals its blocks (Taken -> Version) before the swap. A kill before the swap leaves
+//	    blocks of a version that was never published: a sweep takes them. After the swap any
+//	    process may free these blocks as soon as it sees them, so the ledger must be complete
+//	    before. A block that the version does not use stays Taken: no other process can reach
+//	    it, and its owner keeps it after the swap (I9).
+//	O7  It frees blocks of its base (Version -> Waiting) after the swap: until then they
+//	    belong to the base, and the swap may fail. Only one version frees a block, so no
+//	    other process does so meanwhile. A kill in between leaves blocks that belong to no
+//	    version: a sweep takes them. After a restore a version may free a block that has been
+//	    waiting in a list since before the restore (C2). Then several processes have it
+//	    (Several) as long as the restored version is pinned, and none of them may settle it.
+//	    A list that was forgotten does not count (O3).
+//	O8  One process settles a block (Waiting -> Loose) (O2).
+//	O9  A process changes the words of a batch's pieces before it pushes the chain (Free ->
+//	    Batch, Waiting -> Freeing; for the block of the batch itself: Taken -> Batch). A
+//	    process that has taken the chain changes the words of the pieces that it accepts
+//	    (Batch -> Free or Loose, Freeing -> Waiting). A kill before the push or after the
+//	    taking leaves a batch that is in no stack: a sweep takes it. A stack has one epoch,
+//	    and so do the words of all pieces in it. A sweep that spares a batch first changes
+//	    the words of its pieces to the sweep's epoch, and then pushes it.
+//	O10 Cells of the reserve work in the same way: Free -> Reserve before the swap into the
+//	    cell, Reserve -> Free after the swap out of it, and Reserve -> Free as well if the
+//	    first swap fails, since the extent was never in a cell. But cells outlive sweeps
+//	    (RV1).
+//	O11 A process takes space that no process ever had (0 -> Free) after the swap that made
+//	    it the owner. A kill in between leaves the owner unknown: a sweep takes the space.
+//	    Extents that the last user cuts off the end (Free -> 0) are such space again.
+//	O12 One process owns all pieces while it cuts an extent (Free -> Blocks, and each block
+//	    Free), joins an extent whose blocks are all free (Blocks -> Free), and takes a run
+//	    (Free -> Taken, for each extent). A kill in the middle leaves some words unchanged: a
+//	    sweep takes all. In an extent that is cut the blocks have owners, and the extent has
+//	    none.
 //	O13 Holes are free extents. A process that punches or allocates one owns it before and
 //	    after.
 //

@@ -7,18 +7,18 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// The changes of hands, as the heap tells them.
+// The changes of owner, which package heap reports here.
 
-// Open begins the use of the ledger, if it has not begun: what sweeps have made others
-// forget so far is forgotten.
+// Open begins the use of the ledger, unless it has begun: all floors of earlier sweeps apply
+// to this process.
 func (l *Ledger) Open() {
 	if l.floor == 0 {
 		l.floor = format.Addr(l.base + l.live.Words().SweepFloor.Load())
 	}
 }
 
-// Forgets says that the process has forgotten what it had below the floor, because of the epoch
-// that it knows now (O3).
+// Forgets says that the process has forgotten its lists below the floor, because of the
+// epoch that it knows now (O3).
 func (l *Ledger) Forgets(floor format.Addr) {
 	l.floor = floor
 	l.live.Record().Note(invariant.Forgot, 0, *l.epoch, uint64(floor)-l.base)
@@ -34,7 +34,7 @@ func (l *Ledger) assertFree(e invariant.Event, a format.Addr, size format.ByteCo
 	}
 }
 
-// AssertFreeExtents is the same for extents.
+// AssertFreeExtents asserts that extents are in this process's lists of free space.
 func (l *Ledger) AssertFreeExtents(e invariant.Event, extent, n uint64) {
 	l.assertFree(e, l.extentAddr(extent), format.ByteCount(n)<<format.ExtentShift)
 }
@@ -44,7 +44,7 @@ func (l *Ledger) handExtents(e invariant.Event, extent, n uint64, from rule, to 
 	l.hand(e, l.extentAddr(extent), format.ByteCount(n)<<format.ExtentShift, from, to)
 }
 
-// Listed says that a piece is put into this process's lists of free space: once (O5).
+// Listed says that this process puts a piece into its lists of free space, once (O5).
 func (l *Ledger) Listed(a format.Addr, size format.ByteCount) {
 	l.change(invariant.Listed, a, size, fromLoose, l.me(invariant.Free))
 }
@@ -54,52 +54,52 @@ func (l *Ledger) Took(a format.Addr, size format.ByteCount) {
 	l.hand(invariant.Took, a, size, fromFree, invariant.Taken)
 }
 
-// TookRun is the same for extents.
+// TookRun says that a transaction has taken the extents of a run (O5).
 func (l *Ledger) TookRun(extent, n uint64) {
 	l.handExtents(invariant.Took, extent, n, fromFree, invariant.Taken)
 }
 
-// Unused says that a transaction gives back what is no part of its version (O5).
+// Unused says that a transaction gives back a block that its version does not use (O5).
 func (l *Ledger) Unused(a format.Addr, size format.ByteCount) {
 	l.hand(invariant.Returned, a, size, fromTaken, invariant.Loose)
 }
 
-// Aborted says that a transaction gives back what it has written, sealed or not (O5).
+// Aborted says that a transaction gives back a block that it has written, sealed or not (O5).
 func (l *Ledger) Aborted(a format.Addr, size format.ByteCount) {
 	l.hand(invariant.Returned, a, size, fromTxn, invariant.Loose)
 }
 
-// Settled says that nobody can see a block any more (O8).
+// Settled says that no held version uses a block any longer (O8).
 func (l *Ledger) Settled(a format.Addr, size format.ByteCount) {
 	l.hand(invariant.Settled, a, size, fromWaiting, invariant.Loose)
 }
 
-// Lent says that an extent is about to be put into a cell of the reserve (O10).
+// Lent says that this process is about to put an extent into a cell of the reserve (O10).
 func (l *Ledger) Lent(extent uint64) {
 	l.handExtents(invariant.Lent, extent, 1, fromFree, invariant.Reserve)
 }
 
-// Unlent says that extents were taken out of cells, or have not got into one (O10).
+// Unlent says that this process has taken extents out of cells, or failed to put them into cells (O10).
 func (l *Ledger) Unlent(extent, n uint64) {
 	l.handExtents(invariant.Unlent, extent, n, fromReserve, invariant.Free)
 }
 
-// ReservedAnew says that extents are this process's that nobody ever had (O11).
+// ReservedAnew says that this process has taken extents that no process ever had (O11).
 func (l *Ledger) ReservedAnew(extent, n uint64) {
 	l.handExtents(invariant.Carved, extent, n, fromNobody, invariant.Free)
 }
 
-// CutOff says that extents are nobody's again (O11).
+// CutOff says that this process cuts extents off the end of the file (O11).
 func (l *Ledger) CutOff(extent, n uint64) {
 	l.handExtents(invariant.CutOff, extent, n, fromFree, invariant.Unknown)
 }
 
-// Joined says that all blocks of an extent are free, and that it is one again (O12).
+// Joined says that all blocks of an extent are free, and that this process joins them (O12).
 func (l *Ledger) Joined(extent uint64) {
 	l.handExtents(invariant.Joined, extent, 1, fromBlocks, invariant.Free)
 }
 
-// CutUp says that an extent has become blocks of a class (O12).
+// CutUp says that this process has cut an extent into blocks of a class (O12).
 func (l *Ledger) CutUp(extent uint64, c format.Class) {
 	a, size := l.extentAddr(extent), c.BlockSize()
 	blocks := invariant.MakeOwner(invariant.Blocks, uint64(c), *l.epoch)
@@ -110,7 +110,7 @@ func (l *Ledger) CutUp(extent uint64, c format.Class) {
 	}
 }
 
-// Sealed says that a version is about to have a block (O6). The swap is the event.
+// Sealed says that a version is about to own a block (O6). It notes no event: the swap does.
 func (l *Ledger) Sealed(a format.Addr, size format.ByteCount) {
 	l.change(invariant.Sealed, a, size, fromTaken, l.me(invariant.Version))
 }
@@ -130,8 +130,8 @@ func (l *Ledger) Freed(a format.Addr, size format.ByteCount, birth, restored for
 	l.hand(invariant.Freed, a, size, from, to)
 }
 
-// Packed says that items are in a batch, which the block at a is, and which is about to be
-// pushed on a stack (O9). sizeOf tells the size of a block.
+// Packed says that this process has put items into the batch in the block at a, and is about
+// to push it on a stack (O9). sizeOf returns the size of a block.
 func (l *Ledger) Packed(stack int, a format.Addr, items []format.BatchItem, sizeOf func(format.Addr) format.ByteCount) {
 	l.handOne(invariant.Pushed, a, l.batch, fromTaken|fromFree, invariant.Batch)
 	for _, item := range items {
@@ -152,22 +152,22 @@ func (l *Ledger) Packed(stack int, a format.Addr, items []format.BatchItem, size
 	}
 }
 
-// Unpacked says that a batch is this process's, as the block that it is.
+// Unpacked says that this process has taken a batch: it owns the batch's block.
 func (l *Ledger) Unpacked(a format.Addr) {
 	l.handOne(invariant.Accepted, a, l.batch, fromBatch, invariant.Loose)
 }
 
-// AcceptedBlock says that a block that was in a batch is this process's.
+// AcceptedBlock says that this process has accepted a free block from a batch.
 func (l *Ledger) AcceptedBlock(a format.Addr, size format.ByteCount) {
 	l.handOne(invariant.Accepted, a, size, fromBatch, invariant.Free)
 }
 
-// AcceptedExtents is the same for extents.
+// AcceptedExtents says that this process has accepted free extents from a batch.
 func (l *Ledger) AcceptedExtents(extent, n uint64) {
 	l.handExtents(invariant.Accepted, extent, n, fromBatch, invariant.Free)
 }
 
-// AcceptedWaiting is the same for a block that waits.
+// AcceptedWaiting says that this process has accepted a waiting block from a batch.
 func (l *Ledger) AcceptedWaiting(a format.Addr, size format.ByteCount) {
 	to := invariant.Waiting
 	if l.owner(a, size).Kind() == invariant.Several {
@@ -176,8 +176,8 @@ func (l *Ledger) AcceptedWaiting(a format.Addr, size format.ByteCount) {
 	l.handOne(invariant.Accepted, a, size, fromFreeing, to)
 }
 
-// SparedBatch says that a batch of extents is left in the stack by the sweep that begins:
-// it is pushed again, under its epoch (O9).
+// SparedBatch says that the sweep that begins leaves a batch of extents in the stack: it
+// pushes the batch again, under its epoch (O9).
 func (l *Ledger) SparedBatch(a format.Addr, items []format.BatchItem) {
 	l.handOne(invariant.Spared, a, l.batch, fromAnybody, invariant.Batch)
 	for _, item := range items {
@@ -198,7 +198,7 @@ func (l *Ledger) sweptTo(a format.Addr, size format.ByteCount, to invariant.Owne
 	l.handOne(invariant.Found, a, size, fromAnybody, to)
 }
 
-// SweptExtents is the same for extents: nobody has had a block of them either.
+// SweptExtents says that a sweep has found extents (O4): no process has had a block of them either.
 func (l *Ledger) SweptExtents(first, n uint64) {
 	for extent := first; extent < first+n; extent++ {
 		a := l.extentAddr(extent)
@@ -214,9 +214,9 @@ func (l *Ledger) SweptExtents(first, n uint64) {
 	}
 }
 
-// Misfit panics if the ledger knows who has a piece that is about to be leaked since it does
-// not fit its place: that takes a file that was damaged, or a piece that has two owners. The
-// tests that damage files say so (invariant.Distrust).
+// Misfit panics if the ledger knows the owner of a piece that this process is about to leak
+// because the piece does not fit where it lies. Only a damaged file, or a piece with two
+// owners, can cause that. Tests that damage files call invariant.Distrust.
 func (l *Ledger) Misfit(a format.Addr, size format.ByteCount, what string) {
 	off := uint64(a) - l.base
 	if off < l.first || off >= l.live.Carved() {
@@ -233,7 +233,7 @@ func (l *Ledger) Misfit(a format.Addr, size format.ByteCount, what string) {
 	}
 }
 
-// Refused says that an item of a batch cannot be what it says, and is left to a sweep.
+// Refused says that an item of a batch is impossible, and that this process leaves it to a sweep.
 func (l *Ledger) Refused(stack int, item format.BatchItem) {
 	size := format.ByteCount(format.ExtentSize)
 	if stack < format.NumClasses {

@@ -11,33 +11,33 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Ledger is what a process knows for the ledger of owners.
+// Ledger is one process's access to the ledger of owners.
 type Ledger struct {
 	live   *live.Live
-	base   uint64           // of the window
-	window uint64           // bytes
-	first  uint64           // offset of the first extent of blocks
-	epoch  *uint64          // that the heap knows
-	batch  format.ByteCount // size of the block that a batch is
+	base   uint64           // base of the window
+	window uint64           // size of the window in bytes
+	first  uint64           // offset of the first extent that has blocks
+	epoch  *uint64          // the epoch that the heap knows
+	batch  format.ByteCount // size of a batch's block
 
-	floor format.Addr // below which the process has forgotten what it had under older epochs
-	blind bool        // for tests: nothing is asserted of this process
+	floor format.Addr // below it the process has forgotten the pieces that it had under older epochs
+	blind bool        // for tests: the ledger asserts nothing for this process
 	last  told
 }
 
-// told is an event that was noted of many pieces of an extent.
+// told is an event that was noted once for many pieces of an extent.
 type told struct {
 	event  invariant.Event
 	extent format.Addr
 }
 
-// Init sets it up for the heap of a process: its window, the offset of its first extent of
-// blocks, the epoch that it knows, and the size of the blocks that batches are.
+// Init sets the ledger up for the heap of a process: its window, the offset of its first
+// extent of blocks, the epoch that it knows, and the size of a batch's block.
 func (l *Ledger) Init(lv *live.Live, base, window, first uint64, epoch *uint64, batch format.ByteCount) {
 	l.live, l.base, l.window, l.first, l.epoch, l.batch = lv, base, window, first, epoch, batch
 }
 
-// Blind lets this process do with the heap what it must not, or ends that.
+// Blind ends or resumes the assertions for this process, for tests that break the rules.
 func (l *Ledger) Blind(blind bool) { l.blind = blind }
 
 // extentOf returns the extent that an address lies in.
@@ -48,11 +48,11 @@ func (l *Ledger) extentAddr(extent uint64) format.Addr {
 	return format.Addr(l.base + extent<<format.ExtentShift)
 }
 
-// rule is a set of owners that a piece may have: kinds of this process, and, in the higher
-// bits, of anybody.
+// rule is a set of permitted owners: kinds for this process and, in the higher bits, kinds
+// for any process.
 type rule uint32
 
-// mine are owners of the kinds that are this process.
+// mine permits owners of the kinds that are this process.
 func mine(kinds ...invariant.OwnerKind) (r rule) {
 	for _, k := range kinds {
 		r |= 1 << k
@@ -60,7 +60,7 @@ func mine(kinds ...invariant.OwnerKind) (r rule) {
 	return r
 }
 
-// whose are owners of the kinds, in any process.
+// whose permits owners of the kinds, of any process.
 func whose(kinds ...invariant.OwnerKind) rule { return mine(kinds...) << 16 }
 
 var (
@@ -79,7 +79,7 @@ var (
 	fromBlocks  = whose(invariant.Blocks)
 )
 
-// String tells the rule.
+// String formats the rule.
 func (r rule) String() string {
 	text := ""
 	for k := invariant.Unknown; k < 16; k++ {
@@ -99,12 +99,12 @@ func (r rule) String() string {
 	return text
 }
 
-// me returns the owner that this process is, as one of the kind.
+// me returns this process as an owner of the kind.
 func (l *Ledger) me(k invariant.OwnerKind) invariant.Owner {
 	return invariant.MakeOwner(k, uint64(l.live.Incarnation()), *l.epoch)
 }
 
-// permits reports whether a piece at a with the owner may be taken by the rule.
+// permits reports whether the rule lets this process take the piece at a from its owner.
 func (l *Ledger) permits(r rule, a format.Addr, o invariant.Owner) bool {
 	k := o.Kind()
 	switch {
@@ -117,7 +117,7 @@ func (l *Ledger) permits(r rule, a format.Addr, o invariant.Owner) bool {
 }
 
 // forgotten reports whether a sweep has made the owner of a piece forget it (O3), or has
-// emptied the stack that it was in (O9).
+// emptied the stack in which it was (O9).
 func (l *Ledger) forgotten(a format.Addr, o invariant.Owner) bool {
 	switch o.Kind() {
 	case invariant.Batch, invariant.Freeing:
@@ -128,8 +128,8 @@ func (l *Ledger) forgotten(a format.Addr, o invariant.Owner) bool {
 	return false
 }
 
-// word returns the word of the block at a, or of the extent if the size is more than that of
-// a block; nil if there is no ledger.
+// word returns the word of the block at a, or of the extent if the piece is larger than a
+// block; nil if there is no ledger.
 func (l *Ledger) word(a format.Addr, size format.ByteCount) *atomic.Uint64 {
 	if l.blind || uint64(a)-l.base >= l.window {
 		return nil
@@ -148,16 +148,16 @@ func (l *Ledger) owner(a format.Addr, size format.ByteCount) invariant.Owner {
 	return 0
 }
 
-// hand notes that a piece of a size changes hands: from one of the owners of the rule to this
-// process, or to the place that the kind is. A piece that is larger than a block is so many
+// hand changes the owner of a piece: from one of the rule's owners to this process, or to
+// the place that the kind stands for. A piece that is larger than a block consists of
 // extents.
 func (l *Ledger) hand(e invariant.Event, a format.Addr, size format.ByteCount, from rule, to invariant.OwnerKind) {
 	old := l.change(e, a, size, from, l.me(to))
 	l.live.Record().Note(e, uint64(a), invariant.Change(old, l.me(to)), uint64(size))
 }
 
-// handOne is hand for one of many: of those in a row that lie in one extent, the event is
-// noted once, as one of the extent.
+// handOne is hand for one of many pieces: for consecutive pieces in one extent it notes the
+// event once, as an event of the extent.
 func (l *Ledger) handOne(e invariant.Event, a format.Addr, size format.ByteCount, from rule, to invariant.OwnerKind) {
 	old := l.change(e, a, size, from, l.me(to))
 	extent := l.extentAddr(l.extentOf(a))
@@ -167,7 +167,7 @@ func (l *Ledger) handOne(e invariant.Event, a format.Addr, size format.ByteCount
 	}
 }
 
-// change changes the words of a piece, and returns what the first one was.
+// change changes the words of a piece, and returns the old value of the first one.
 func (l *Ledger) change(e invariant.Event, a format.Addr, size format.ByteCount, from rule, to invariant.Owner) (first invariant.Owner) {
 	if l.blind {
 		return 0
@@ -195,9 +195,9 @@ func (l *Ledger) changeWord(e invariant.Event, a format.Addr, size format.ByteCo
 	return 0
 }
 
-// doubt panics, since the owner of a piece is not the one that it must be; unless a process
-// uses the space that does not keep the ledger: then the ledger asserts nothing any more.
-// With words that are lost nothing can be said (L16).
+// doubt panics, since the owner of a piece is not a permitted one. But if a process without
+// the tag uses the space, the ledger only stops asserting. If live is lost, Assure panics
+// instead, since lost words prove nothing (L16).
 func (l *Ledger) doubt(e invariant.Event, a format.Addr, size format.ByteCount, found invariant.Owner, want string) {
 	l.live.Assure()
 	record := l.live.Record()

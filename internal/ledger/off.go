@@ -8,9 +8,9 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// Without the tag invariants there is no ledger, and nothing of this is called.
+// Without the tag invariants there is no ledger, and nothing calls these methods.
 
-// Ledger is nothing.
+// Ledger is empty.
 type Ledger struct{}
 
 // Open is not called.

@@ -18,13 +18,13 @@ type anchorView struct {
 	confirmed bool
 }
 
-// anchors reads the words of all anchor slots that hold, or will hold, an anchor.
+// anchors reads the words of all anchor slots that have an anchor or are about to get one.
 func (v *Live) anchors() []anchorView {
 	list := make([]anchorView, 0, format.NumAnchors)
 	for i := range v.words.Anchors {
 		a := &v.words.Anchors[i]
 		view := anchorView{index: i, version: format.Version(a.Version.Load())}
-		for again := true; again; { // state and version of one moment: NameAnchor passes through version 0
+		for again := true; again; { // until state and version are of one moment: NameAnchor sets version 0 in between
 			view.owner = format.Incarnation(a.Owner.Load())
 			view.state = format.Addr(a.State.Load())
 			view.sequence = a.Sequence.Load()
@@ -56,11 +56,11 @@ func secondNewest(list []anchorView) (newest, second int) {
 	return newest, second
 }
 
-// protectedAnchors returns the slots whose versions must stay readable: all from
-// the second newest confirmed one on. An anchor that is being written, or was
-// when its writer died, may be on disk already: it counts until newer ones are
-// confirmed. If a slot changes during the look, the outcome is that of an older
-// moment, which protects at least as much of what can still be chosen.
+// protectedAnchors returns the slots whose versions must stay readable: the second newest
+// confirmed one and all newer ones. An anchor whose writer is writing it, or died while
+// writing it, may be on disk already: it counts until newer ones are confirmed. If a slot
+// changes during the look, the result is that of an earlier moment. It then protects at
+// least the versions of all anchors that a recovery may still choose.
 func (v *Live) protectedAnchors() []anchorView {
 	list := v.anchors()
 	_, second := secondNewest(list)
@@ -88,8 +88,8 @@ type Anchor struct {
 	Sequence uint64
 }
 
-// AnchorWriters returns the other living processes that write an anchor: each holds the
-// version until the anchor is on disk.
+// AnchorWriters returns the other living processes that are writing an anchor. Each holds
+// its version until the anchor is on disk.
 func (v *Live) AnchorWriters() (list []format.Incarnation) {
 	for _, a := range v.anchors() {
 		if a.owner != 0 && a.owner != v.incarnation && v.Alive(a.owner) {
@@ -99,9 +99,8 @@ func (v *Live) AnchorWriters() (list []format.Incarnation) {
 	return list
 }
 
-// UsableAnchors returns the two newest confirmed anchors, the newest first; fewer if
-// there are fewer. Until two newer ones are confirmed, their slots and their versions
-// stay as they are.
+// UsableAnchors returns the two newest confirmed anchors, the newest first; fewer if there
+// are fewer. Their slots and versions do not change until two newer anchors are confirmed.
 func (v *Live) UsableAnchors() []Anchor {
 	list := v.anchors()
 	var usable []Anchor
@@ -127,9 +126,9 @@ type AnchorClaim struct {
 	Doubtful bool
 }
 
-// ClaimAnchor claims a slot that is neither one of the two newest confirmed
-// ones nor claimed by a living process. ok is false if there is none: living
-// processes, suspended ones among them, write all others.
+// ClaimAnchor claims a slot that is neither one of the two newest confirmed ones nor claimed
+// by a living process. ok is false if there is none: living processes, perhaps suspended
+// ones, have claimed all others.
 func (v *Live) ClaimAnchor() (c AnchorClaim, ok bool) {
 	list := v.anchors()
 	newest, second := secondNewest(list)
@@ -137,7 +136,7 @@ func (v *Live) ClaimAnchor() (c AnchorClaim, ok bool) {
 	if second >= 0 {
 		floor = list[second].version
 	}
-	for _, doubtful := range []bool{false, true} { // undoubted ones first
+	for _, doubtful := range []bool{false, true} { // slots without doubt first
 		for i, a := range list {
 			if i == newest || i == second || a.owner != 0 && v.Alive(a.owner) {
 				continue
@@ -153,7 +152,7 @@ func (v *Live) ClaimAnchor() (c AnchorClaim, ok bool) {
 				continue
 			}
 			c = AnchorClaim{Slot: i, Sequence: v.words.AnchorSequence.Add(1), Doubtful: doubtful}
-			v.Assure() // it is none of the two newest, and nobody else's (L16)
+			v.Assure() // the slot is not one of the two newest, and no other process has it (L16)
 			invariant.Point("anchor.claimed")
 			return c, true
 		}
@@ -161,22 +160,22 @@ func (v *Live) ClaimAnchor() (c AnchorClaim, ok bool) {
 	return AnchorClaim{}, false
 }
 
-// confirmedSince reports whether the slot got another anchor between the look
-// and the claim.
+// confirmedSince reports whether the slot got another anchor between the look seen and the
+// claim.
 func (v *Live) confirmedSince(i int, seen anchorView) bool {
 	a := &v.words.Anchors[i]
 	return a.Sequence.Load() != seen.sequence || format.Version(a.Version.Load()) != seen.version
 }
 
-// WipedAnchor says that the claimed slot holds no anchor on disk now.
+// WipedAnchor says that the claimed slot has no anchor on disk now.
 func (v *Live) WipedAnchor(c AnchorClaim) {
 	a := &v.words.Anchors[c.Slot]
 	a.Confirmed.Store(0)
 	a.Version.Store(0)
 }
 
-// NameAnchor makes the claim protect the version that is about to be written.
-// The caller holds a reader slot on it (L5).
+// NameAnchor makes the claim protect the version that the caller is about to write. The
+// caller holds a reader slot on it (L5).
 func (v *Live) NameAnchor(c AnchorClaim, state format.Addr, version format.Version) {
 	a := &v.words.Anchors[c.Slot]
 	a.Confirmed.Store(0)
@@ -186,7 +185,7 @@ func (v *Live) NameAnchor(c AnchorClaim, state format.Addr, version format.Versi
 	a.Version.Store(uint64(version))
 }
 
-// ConfirmAnchor says that the slot is on disk, and ends the claim.
+// ConfirmAnchor says that the anchor in the slot is on disk, and ends the claim.
 func (v *Live) ConfirmAnchor(c AnchorClaim) {
 	a := &v.words.Anchors[c.Slot]
 	a.Confirmed.Store(1)

@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// Detached returns words that no process shares, for a look at a heap that is not
-// open as a space. Nothing but Words may be called.
+// Detached returns words that no other process shares, for reading a heap that is not open
+// as a space. The caller may call only Words.
 func Detached(init func(*format.Live)) *Live {
 	v := &Live{words: new(format.Live)}
 	init(v.words)
@@ -20,9 +20,9 @@ func Detached(init func(*format.Live)) *Live {
 	return v
 }
 
-// Peek reads which state the live file of dir says to be the newest, without
-// changing anything. ok is false if the file is not of this boot and of this heap,
-// or if its recovery was cut short.
+// Peek reads the current state from the live file of dir, without changing anything. ok is
+// false if the file is not of this boot and of this heap, or if its recovery was
+// interrupted.
 func Peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (current format.Addr, ok bool) {
 	b := peek(dir, space, heap)
 	if b == nil || peekWord(b, unsafe.Offsetof(format.Live{}.Recovering)) != 0 {
@@ -32,8 +32,8 @@ func Peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (current format.Ad
 }
 
 // Ready reports whether the live file of dir is of this boot and of this heap, and
-// recovered, so that a process could join; and whether it says that the disk has failed.
-// It takes no lock: it may be another one a moment later.
+// recovered, so that a process could join; and whether it says that the disk has failed. It
+// takes no lock: the file may be replaced a moment later.
 func Ready(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (ready, failed bool) {
 	b := peek(dir, space, heap)
 	if b == nil || peekWord(b, unsafe.Offsetof(format.Live{}.Recovering)) != 0 {
@@ -42,8 +42,8 @@ func Ready(dir *mapping.Dir, space [16]byte, heap os.FileInfo) (ready, failed bo
 	return true, peekWord(b, unsafe.Offsetof(format.Live{}.Failed)) != 0
 }
 
-// peek reads the first words of the live file of dir; nil if the file is not of this
-// boot and of this heap, or was cut.
+// peek reads the first words of the live file of dir; nil if the file is not of this boot
+// and of this heap, or was truncated.
 func peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) []byte {
 	f, err := dir.Open(FileName, os.O_RDONLY, 0)
 	if err != nil {
@@ -70,5 +70,5 @@ func peek(dir *mapping.Dir, space [16]byte, heap os.FileInfo) []byte {
 	return b
 }
 
-// peekWord returns a word of what peek has read.
+// peekWord returns a word from the result of peek.
 func peekWord(b []byte, offset uintptr) uint64 { return binary.LittleEndian.Uint64(b[offset:]) }

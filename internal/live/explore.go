@@ -9,10 +9,10 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// What package explore needs to know of a membership, and to do to it.
+// Access to a membership for package explore.
 
-// Die lets go of the locks of this process, as the kernel does when it is killed. Its
-// words stay mapped, for what still runs in it, until Bury.
+// Die releases the locks of this process, as the kernel does when it is killed. The words
+// stay mapped until Bury, for goroutines that still run.
 func (v *Live) Die() {
 	if v.pulse.quit != nil && !v.quitting() {
 		close(v.pulse.quit)
@@ -24,7 +24,7 @@ func (v *Live) Die() {
 	v.shared = words
 }
 
-// quitting reports whether the heart has been told to stop.
+// quitting reports whether the heart was told to stop.
 func (v *Live) quitting() bool {
 	select {
 	case <-v.pulse.quit:
@@ -41,13 +41,13 @@ func (v *Live) Bury() {
 	}
 }
 
-// WordsAt returns where the words are mapped, and how many bytes they have.
+// WordsAt returns the address and the size of the mapped words.
 func (v *Live) WordsAt() (at, size uintptr) {
 	return uintptr(unsafe.Pointer(v.words)), unsafe.Sizeof(*v.words)
 }
 
-// MapAgain maps the words once more, as a process of its own would have them; words is how this
-// one has them.
+// MapAgain maps the words a second time, as another process would. words is this process's
+// mapping, and again the new one.
 func (v *Live) MapAgain() (words, again *mapping.Shared, err error) {
 	again, err = mapping.MapShared(mapping.FileOf(v.tester), format.LiveSize)
 	return v.shared, again, err

@@ -12,7 +12,7 @@ func (v *Live) OpenRecord(dir *mapping.Dir, space [16]byte, heap os.FileInfo) er
 	return v.openRecord(dir, space, heap)
 }
 
-// SetOfferLapse sets how long an offer stands, until restore is called.
+// SetOfferLapse sets how long an offer is valid, until the caller calls restore.
 func SetOfferLapse(d time.Duration) (restore func()) {
 	before := offerLapse
 	offerLapse = d

@@ -11,41 +11,42 @@ import (
 	"github.com/everheap/everheap/internal/procfs"
 )
 
-// A guest is a reader that may not write the files of the space, on read-only media or for
-// lack of permission. It has no slot and no process entry, since it cannot write those. It
-// holds a version by a shared lock, for which a readable file is enough, on a byte of the
-// heap file that names the version: far beyond all data, LockVersions plus the place of
-// its state.
+// A guest is a reader that cannot write the files of the space, on read-only media or for
+// lack of permission. It has no slot and no process entry, since it could not write them. It
+// holds a version by a shared lock, which needs only a readable file. The lock is on a byte
+// of the heap file that stands for the version, far beyond all data: LockVersions plus the
+// offset of its state divided by 16.
 //
-//	K8   A scan for the protected versions looks for such locks, after it has looked at
-//	     everything else. So the lock is to a guest what a slot is to a member: it takes
-//	     the lock, looks at Current again, and if that has moved it tries once more. A
-//	     scanner that missed the lock had loaded Current before, so what the guest
-//	     has validated is not older than that scan's Current (L4).
-//	K9   What a guest reads Current from is the live file of the members: it is a member
-//	     by the presence byte, which it holds shared (K4).
-//	K10  If there is no live file to be believed, the guest has words of its own, filled
-//	     from the newest anchor on disk, and sees that version for as long as it is
-//	     there. It locks that version, and then looks whether its anchor still is one of
-//	     the two newest on disk. Until two newer ones are confirmed, hence on disk, a
-//	     scan protects that version in any case; one that did not had seen them
-//	     confirmed before it looked for locks, so if it missed the lock the guest finds
-//	     them. It does not hold presence: members may come, and continue without it.
+//	K8  A scan for the protected versions looks for such locks, after it has looked at
+//	     everything else. So a guest uses the lock as a member uses a slot: it takes the
+//	     lock, looks at Current again, and tries once more if that has moved. A scanner that
+//	     missed the lock had loaded Current before. So the version that the guest has
+//	     validated is not older than that scan's Current (L4).
+//	K9  A guest reads Current from the live file of the members. It is a member as well: it
+//	     holds the presence byte shared (K4).
+//	K10  If there is no trustworthy live file, the guest has private words, filled from the
+//	     newest anchor on disk, and sees that version as long as it exists. It locks that
+//	     version, and then looks whether its anchor is still one of the two newest on disk.
+//	     Until two newer anchors are confirmed, and so are on disk, every scan protects the
+//	     version anyway. A scan that does not protect it has seen them confirmed before it
+//	     looked for locks: so if that scan missed the lock, the guest finds the newer
+//	     anchors. The guest does not hold presence: members may join, and need not wait for
+//	     it.
 type guest struct {
 	sync.Mutex
-	heap *os.File // its locks are the guest's
+	heap *os.File // the open file by which the guest has its locks
 	base uint64
 	held map[format.Addr]int
-	own  bool // the words are its own: K10
+	own  bool // the words are private: K10
 }
 
-// versionLocks is where the locks of guests on versions are looked for.
+// versionLocks says where a scan looks for the guests' locks on versions.
 type versionLocks struct {
 	heap         *os.File
 	base, window uint64
 }
 
-// SeeGuests says which heap file guests lock; without it none are looked for.
+// SeeGuests says which heap file guests lock; without this call a scan looks for no guests.
 func (v *Live) SeeGuests(heap *os.File, base, window uint64) {
 	v.versions = versionLocks{heap, base, window}
 }
@@ -62,7 +63,7 @@ func OpenGuest(dir *mapping.Dir, space [16]byte, heap *os.File, base uint64) (*L
 		return nil, err
 	}
 	v := &Live{locks: locks, guest: newGuest(heap, base)}
-	v.slots.table.gone = true // there are none for it
+	v.slots.table.gone = true // a guest has no slots
 	if err := v.openGuest(space, info); err != nil {
 		v.closeFiles()
 		return nil, err
@@ -75,7 +76,7 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 	if err := v.verifyIdentity(space, heap); err != nil {
 		return err
 	}
-	v.tester, v.locks = v.locks, nil // it has no locks there
+	v.tester, v.locks = v.locks, nil // a guest has no locks on the live file
 	v.namespace = procfs.Namespace("self")
 	var err error
 	if v.shared, err = mapping.MapReadable(mapping.FileOf(v.tester), format.LiveSize); err != nil {
@@ -84,9 +85,8 @@ func (v *Live) openGuest(space [16]byte, heap os.FileInfo) error {
 	return v.attach()
 }
 
-// Frozen returns the membership of a guest without a live file (K10): init fills its words.
-// It holds the version of Current for as long as the guest exists, if it gets the lock; the
-// caller does the rest of K10.
+// Frozen returns the membership of a guest without a live file (K10). init fills its words.
+// It holds the version of Current until Leave; the caller does the rest of K10.
 func Frozen(heap *os.File, base uint64, init func(*format.Live)) (*Live, error) {
 	v := &Live{words: new(format.Live), guest: newGuest(heap, base)}
 	v.slots.table.gone, v.guest.own = true, true
@@ -100,12 +100,12 @@ func Frozen(heap *os.File, base uint64, init func(*format.Live)) (*Live, error) 
 	return v, nil
 }
 
-// newGuest returns a guest that holds nothing.
+// newGuest returns a guest that holds no version.
 func newGuest(heap *os.File, base uint64) *guest {
 	return &guest{heap: heap, base: base, held: map[format.Addr]int{}}
 }
 
-// Recovered sets what a guest with words of its own knows of the journal.
+// Recovered sets the version up to which a guest with private words knows the journal.
 func (v *Live) Recovered(version uint64) {
 	v.words.Written.Store(version)
 	v.words.Durable.Store(version)
@@ -117,7 +117,7 @@ func versionByte(base uint64, state format.Addr) int64 {
 	return format.LockVersions + int64((uint64(state)-base)>>4)
 }
 
-// lock takes the lock of a version. Nobody takes it exclusively, so it is there.
+// lock takes the lock of a version. No process takes it exclusively, so it is never refused.
 func (g *guest) lock(state format.Addr) error {
 	_, err := oslock.TryLock(g.heap, versionByte(g.base, state), true)
 	return err
@@ -132,7 +132,7 @@ func (g *guest) hold(v *Live, closed *atomic.Bool) (Hold, bool) {
 			return Hold{}, false
 		}
 		state := v.Current()
-		if n := g.held[state]; n > 0 { // held: hence not reused, hence the same version
+		if n := g.held[state]; n > 0 { // the version is held, so its block was not reused: it is the same version
 			g.held[state] = n + 1
 			return Hold{State: state, index: ofGuest, refs: 1}, true
 		}
@@ -144,14 +144,14 @@ func (g *guest) hold(v *Live, closed *atomic.Bool) (Hold, bool) {
 	}
 }
 
-// unlock gives the lock of a version up, but for the one that is held for good.
+// unlock releases the lock of a version, unless the guest holds that version until Leave.
 func (g *guest) unlock(v *Live, state format.Addr) {
 	if !g.own {
-		_ = oslock.Unlock(g.heap, versionByte(g.base, state)) // kept: it protects too much
+		_ = oslock.Unlock(g.heap, versionByte(g.base, state)) // if it fails, the lock protects too much, which is harmless
 	}
 }
 
-// release gives up a hold on a version.
+// release ends a hold on a version.
 func (g *guest) release(v *Live, state format.Addr) {
 	g.Lock()
 	defer g.Unlock()
@@ -161,16 +161,16 @@ func (g *guest) release(v *Live, state format.Addr) {
 	}
 }
 
-// idle reports whether nothing is held.
+// idle reports whether the guest holds no version.
 func (g *guest) idle() bool {
 	g.Lock()
 	defer g.Unlock()
 	return len(g.held) == 0
 }
 
-// guests calls add with the state of each version that a guest holds, or seems to: a lock
-// on other bytes there protects nonsense, which is harmless. It reports false if the system
-// does not tell.
+// guests calls add with the state of each version that a guest holds or seems to hold: a
+// lock on any other byte there protects a version that does not exist, which is harmless. It
+// reports false if the system cannot report the locks.
 func (v *Live) guests(add func(state format.Addr)) bool {
 	l := v.versions
 	if l.heap == nil {
@@ -187,7 +187,7 @@ func (v *Live) guests(add func(state format.Addr)) bool {
 		if !held {
 			continue
 		}
-		// One byte is one version; a lock on many bytes at once means none.
+		// A guest's lock is on one byte; a lock on several bytes is not a guest's.
 		if from >= s.from {
 			add(format.Addr(l.base + uint64(from-format.LockVersions)<<4))
 		}

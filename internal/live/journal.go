@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// JournalFloor returns the version up to which nobody needs the journal, since both usable
-// anchors have it.
+// JournalFloor returns the version up to which no recovery needs the journal, since both
+// usable anchors have it.
 func (v *Live) JournalFloor() format.Version {
 	list := v.anchors()
 	newest, second := secondNewest(list)
@@ -32,13 +32,13 @@ func (v *Live) RaiseWritten(version format.Version) { raise(&v.words.Written, ui
 // RaiseDurable says that all versions up to v survive power loss.
 func (v *Live) RaiseDurable(version format.Version) { raise(&v.words.Durable, uint64(version)) }
 
-// LeadJournal waits until done, and returns false, or until this process is to write the
-// journal, and returns true: then UnleadJournal must follow. One goroutine of a process at
-// a time calls it.
+// LeadJournal waits until done returns true, and then returns false; or until this process
+// leads, and then returns true. A process that leads writes the journal, and must call
+// UnleadJournal. One goroutine of a process at a time calls LeadJournal.
 //
-// Leading only saves double work: what a process writes to the journal is right whether
-// another one writes at the same time or not. So another process simply replaces a leader
-// that died or stands still.
+// Leading only saves double work: the records that a process writes are right even if
+// another process writes at the same time. So another process simply replaces a leader that
+// died or stands still.
 func (v *Live) LeadJournal(done func() bool) bool {
 	me, w := uint64(v.incarnation), v.words
 	looked := time.Now()
@@ -67,7 +67,7 @@ func (v *Live) LeadJournal(done func() bool) bool {
 	}
 }
 
-// AwaitDurable returns when whoever leads the journal has ended a round, or after a while.
+// AwaitDurable returns when the leader of the journal has ended a round, or after most.
 func (v *Live) AwaitDurable(most time.Duration) {
 	w := v.words
 	oslock.FutexWait(futexWord(&w.JournalFutex), w.JournalFutex.Load(), most)
@@ -82,14 +82,14 @@ func (v *Live) TryLeadJournal() bool {
 	return true
 }
 
-// lead lets the heart beat for as long as this process leads.
+// lead makes the heart beat as long as this process leads.
 func (v *Live) lead() {
 	v.pulse.leading.Store(true)
 	v.Writing()
 	invariant.Point("journal.leading")
 }
 
-// UnleadJournal lets others lead, and wakes the waiters for what is durable now.
+// UnleadJournal lets other processes lead, and wakes the waiters for durable versions.
 func (v *Live) UnleadJournal() {
 	v.pulse.leading.Store(false)
 	v.words.Leader.CompareAndSwap(uint64(v.incarnation), 0)

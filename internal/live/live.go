@@ -11,65 +11,64 @@
 // Invariants:
 //
 //	L1  An incarnation is never used twice in one live file.
-//	L2  The owner of an incarnation holds an exclusive lock on the byte of its
-//	    entry from before the incarnation is visible until it has left or died,
-//	    and never locks it again; the kernel drops the lock at death. Hence: byte
-//	    not locked, or another incarnation in the entry => dead, for good.
-//	    A mapping that forks do not get keeps the description that has the lock, and
-//	    no descriptor does (mapping.Pin): a fork cannot keep a dead process alive.
-//	    In the few instructions between the opening of that description and the
-//	    closing of its descriptor a fork can get a copy. Therefore an owner whose
-//	    byte is locked is dead, too, if the system says that its process is gone, in
-//	    the same PID namespace.
-//	L3  Safety does not rest on the writer lock. A version is published only by
-//	    a compare-and-swap of Current from the base that the writer holds a
-//	    slot on; the base cannot be reclaimed, hence its address cannot be
-//	    reused, hence the swap succeeds only if nothing was published since.
-//	L4  A reader that validated its slot (stored the state, then found Current
-//	    unchanged) holds a version not older than the Current that any scanner
-//	    read which missed the slot: the scanner loaded Current before it
-//	    scanned, the reader loaded it after it stored.
-//	L5  An anchor writer keeps a reader slot on its version until the claim that
-//	    names the version is visible, and Protected looks at reader slots first
-//	    and at anchor slots second; so it sees the one or the other.
-//	L6  A named lock has at most one entry. A process gives a name by a swap of
-//	    Namings, from the value before it searched all entries for the name, to an
-//	    entry that only its claimant can fill.
+//	L2  The owner of an incarnation holds an exclusive lock on the byte of its entry from
+//	    before the incarnation is visible until it has left or died, and never locks it
+//	    again; the kernel drops the lock at death. So if the byte is not locked, or the entry
+//	    has another incarnation, the incarnation is dead, for good. Only a mapping that forks
+//	    do not inherit keeps the description that has the lock (mapping.Pin): so a fork
+//	    cannot keep a dead process alive. In the few instructions between the opening of that
+//	    description and the closing of its descriptor a fork can get a copy. Therefore an
+//	    owner whose byte is locked is dead, too, if the system says that its process is gone,
+//	    in the same PID namespace.
+//	L3  Safety does not rest on the writer lock. A version is published only by a
+//	    compare-and-swap of Current from the base that the writer holds a slot on; the base
+//	    cannot be reclaimed, so its address cannot be reused, and the swap succeeds only if
+//	    no other version was published since.
+//	L4  A reader validates its slot: it stores the state, and then finds Current unchanged.
+//	    Its version is then not older than the Current of any scanner that missed the slot:
+//	    the scanner loaded Current before it scanned, and the reader loaded Current after it
+//	    stored.
+//	L5  An anchor writer keeps a reader slot on its version until the claim that names the
+//	    version is visible, and Protected looks at reader slots first and at anchor slots
+//	    second; so it sees one of the two.
+//	L6  A named lock has at most one entry. A process names an entry by a swap of Namings,
+//	    from the value that it read before it searched all entries for the name. Only the
+//	    claimant of an entry can fill it.
 //	L7  A process holds a named lock if, after its incarnation was in the lock's
 //	    word, it found the entry named in the generation in which it had looked the
 //	    name up. An entry leaves a generation only by the step from leaving to
 //	    claimed, and its claimant found all words free between the step to leaving and
 //	    that one; a process that takes the lock in that time makes the entry named
 //	    again, and the step fails. So no lock that is held loses its entry.
-//	L8  Nobody holds what is offered: the addressee's swap turns the offer into a hold,
-//	    and until then any process may take it. So a process that dies or stands still
-//	    before it accepts leaves nothing behind, and stops nobody.
-//	L9  The word of a dead holder goes only to the next holder, which is told; one that
-//	    takes it and dies before it is told leaves its own word. (The word may be
-//	    lost when a semaphore gets another number of permits, see refit.)
-//	L10 A process that waits for a commit loads CommitFutex, sets Watchers, and then
-//	    loads Current; a process that commits swaps Current, reads Watchers, clears it,
-//	    and then changes CommitFutex and wakes. So either the waiter sees the new
-//	    version; or the committer sees that somebody waits; or another committer cleared
-//	    Watchers for an older version, and changes CommitFutex afterwards, which ends
-//	    the sleep of a waiter that had loaded it before. A committer that dies before it
-//	    wakes leaves the waiters to the end of their sleep, which is bounded.
-//	L11 A process announces a death before it acts on it: whichever finds it raises Dead
-//	    in the entry, which needs no lock, since the dead stay dead. Only then a process
-//	    gets the right to give the entry to another owner (LockReap), and only with
-//	    that right it locks an owner's byte that is not locked. So a dead process never
-//	    looks alive again, wherever those stand still that clean up after it. And nobody
-//	    has to wait for them: any process clears the words that name the incarnation;
-//	    the right is needed only for the entry itself, which nobody needs as long as
-//	    there are others, for bits of waiting, which do not count without a living
-//	    incarnation, and for sums.
+//	L8  No process holds an offered lock: the addressee's swap turns the offer into a hold,
+//	    and until then any process may take the lock. So an addressee that dies or stands
+//	    still before it accepts leaves nothing behind, and stops no other process.
+//	L9  Only the next holder takes the word of a dead holder, and it is told of the death. If
+//	    it dies before it is told, its own word stays for the next one. (The word may be lost
+//	    when a semaphore gets another number of permits, see refit.)
+//	L10 A process that waits for a commit loads CommitFutex, sets Watchers, and then loads
+//	    Current; a process that commits swaps Current, reads Watchers, clears it, and then
+//	    changes CommitFutex and wakes. So either the waiter sees the new version; or the
+//	    committer sees that a process waits; or another committer cleared Watchers for an
+//	    older version, and changes CommitFutex afterwards, which ends the sleep of a waiter
+//	    that had loaded it before. A committer that dies before it wakes leaves the waiters
+//	    to the end of their sleep, which is bounded.
+//	L11 A process announces a death before it acts on it: it raises Dead in the entry, which
+//	    needs no lock, since the dead stay dead. Only then may a process take the right to
+//	    give the entry to another owner (LockReap), and only with that right may it lock the
+//	    owner's byte. So a dead process never looks alive again, wherever a process that
+//	    cleans up after it stands still. And no process has to wait for that one: any process
+//	    clears the words that name the incarnation. Only three things need the right: the
+//	    entry itself, which no process needs as long as there are others; bits of waiting,
+//	    which do not count without a living incarnation; and sums.
 //
-//	L12 From its joining on a process has a slot that only Protected uses. So a scan can
-//	    hold the state that it reads, however many versions all readers hold. Without
-//	    it, the state could be reused while the scan reads its list of checkpoints, and
-//	    the scan could miss a checkpoint.
+//	L12 From its joining on a process has a slot that only Protected uses. So a scan can hold
+//	    the state that it reads, however many versions readers hold. Without it, the state
+//	    could be reused while the scan reads its list of checkpoints, and the scan could miss
+//	    a checkpoint.
 //
-// lost.go says what happens when the file of the words is cut or overwritten (L14 to L16).
+// lost.go says what happens when the file of the words is truncated or overwritten (L14 to
+// L16).
 //
 // Start reading at Live, LockWriter and Protected; for named locks at Live.Take
 // and Live.lookUp.
@@ -108,11 +107,11 @@ var (
 // Live is the membership of this process in one space.
 type Live struct {
 	words  *format.Live
-	seal   uint64 // of the words (L14)
+	seal   uint64 // the seal of the words (L14)
 	shared *mapping.Shared
-	locks  *os.File // for locks that are held for a moment
-	tester *os.File // sees the locks of others, and of this process
-	keeper *os.File // takes the lock of the entry; nil: the pin has it
+	locks  *os.File // for locks that this process holds for a moment
+	tester *os.File // sees the locks of other processes and of this one
+	keeper *os.File // takes the lock of the entry; nil: the pin holds it
 	pin    *mapping.Pin
 
 	record      invariant.Record // of events and owners, in builds with the tag
@@ -123,12 +122,12 @@ type Live struct {
 	slots       localSlots
 	clock       atomic.Int64 // nanoseconds since 1970, as of the last Tick
 	pulse       pulse
-	reaped      int // entry that ReapSome has asked about last
+	reaped      int // the entry that ReapSome has asked about last
 
 	guest    *guest       // nil: a member that may write
-	versions versionLocks // of guests
+	versions versionLocks // where guests lock versions
 
-	identity [format.PageSize]byte // as it was when the file was opened
+	identity [format.PageSize]byte // the identity page when the file was opened
 	loss     loss
 }
 
@@ -156,8 +155,8 @@ type Files struct {
 	Rename func(dir *mapping.Dir, from, to string) error
 }
 
-// Create writes a new live file in dir, filled by init, in place of an old one. The caller
-// holds the gate and the presence lock exclusively, so that no process uses the old one.
+// Create writes a new live file in dir, filled by init, and replaces an old one. The caller
+// holds the gate and the presence lock exclusively, so that no process uses the old file.
 func Create(dir *mapping.Dir, space [16]byte, heap os.FileInfo, perm os.FileMode, files Files, init func(*format.Live)) (err error) {
 	const temporary = FileName + ".new"
 	if err := dir.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -254,13 +253,13 @@ func (v *Live) open(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	return nil
 }
 
-// openRecord opens the record of what is asserted of the space, for which it reads a word.
+// openRecord opens the record of the space's events, for which it reads a word.
 func (v *Live) openRecord(dir *mapping.Dir, space [16]byte, heap os.FileInfo) error {
 	whole := v.Guard(func() {
 		v.record = invariant.OpenRecord(invariant.Subject{Dir: dir.Opened(), Heap: heap, Space: space, Salt: v.seal,
 			Joined: v.words.NextIncarnation.Load})
 	})
-	if !whole { // cut since attach has looked
+	if !whole { // the file was truncated since attach has looked
 		return errNoSeal
 	}
 	return nil
@@ -282,7 +281,7 @@ func (v *Live) attach() error {
 	return nil
 }
 
-// unlessCut returns the error of the file, or, if that was cut meanwhile, errNoSeal.
+// unlessCut returns err, or errNoSeal if the file was truncated meanwhile.
 func (v *Live) unlessCut(err error) error {
 	for _, f := range []*os.File{v.locks, v.tester} {
 		if f == nil {
@@ -295,8 +294,8 @@ func (v *Live) unlessCut(err error) error {
 	return err
 }
 
-// errNoSeal says that a live file was cut, and made longer again (L14).
-var errNoSeal = fmt.Errorf("%w: %w", ErrUntrusted, &format.DamageError{File: FileName, Offset: format.LiveSize - 8, What: "the seal is not there: the file was cut or written over"})
+// errNoSeal says that a live file was truncated and extended again (L14).
+var errNoSeal = fmt.Errorf("%w: %w", ErrUntrusted, &format.DamageError{File: FileName, Offset: format.LiveSize - 8, What: "the seal is missing: the file was truncated or overwritten"})
 
 // verifyIdentity returns ErrUntrusted unless the file is of this boot and of the heap.
 func (v *Live) verifyIdentity(space [16]byte, heap os.FileInfo) error {
@@ -321,7 +320,7 @@ func (v *Live) verifyIdentity(space [16]byte, heap os.FileInfo) error {
 	return nil
 }
 
-// closeFiles gives back what Open took.
+// closeFiles closes the files that Open has opened.
 func (v *Live) closeFiles() {
 	if invariant.Enabled {
 		v.record.Close()
@@ -360,15 +359,15 @@ func (v *Live) Incarnation() format.Incarnation { return v.incarnation }
 // Entry returns the process entry of this membership.
 func (v *Live) Entry() *format.LiveProcess { return v.entry }
 
-// LeaveLists says that the process does not use its lists of free space any more: whoever
-// sees that sees all that it did with them (I7).
+// LeaveLists says that the process no longer uses its lists of free space. A process that
+// sees this also sees all earlier changes of the lists (I7).
 func (v *Live) LeaveLists() { clear64(&v.entry.Active) }
 
-// CountCommit counts a commit of this process. The caller has the process's queue. Others
-// look whether it moves.
+// CountCommit counts a commit of this process, by which other processes see that it moves.
+// The caller has the process's queue.
 func (v *Live) CountCommit() { set64(&v.entry.Commits, v.entry.Commits.Load()+1) }
 
-// Tick moves the coarse clock that reader slots are dated by.
+// Tick sets the coarse clock, from which reader slots get their times.
 func (v *Live) Tick() { v.clock.Store(time.Now().UnixNano()) }
 
 // Now returns the coarse clock: nanoseconds since 1970 at the last Tick.
@@ -384,19 +383,20 @@ func (v *Live) Current() format.Addr {
 }
 
 // Carved returns the high-water mark: the offset below which processes have reserved the
-// space of the heap file. A caller that goes all the way up to it uses this.
+// space of the heap file. Its callers use everything below the mark.
 func (v *Live) Carved() uint64 {
 	n := v.words.Carved.Load()
 	v.Assure()
 	return n
 }
 
-// Publish makes next the newest state if base still is (L3). Announce must follow. It is
-// separate because it panics if the words are lost, when the version is already published.
+// Publish makes next the newest state if base still is the newest (L3). The caller must call
+// Announce then. Announce is separate because it panics if the words are lost, when the
+// version is already published.
 func (v *Live) Publish(base, next format.Addr) bool {
-	v.Assure() // what the transaction was made by was true (L16)
+	v.Assure() // the words that the transaction relied on were true (L16)
 	if !v.words.Current.CompareAndSwap(uint64(base), uint64(next)) {
-		v.Assure() // else it was another version that came first
+		v.Assure() // if the words are true, another version came first
 		return false
 	}
 	return true
@@ -404,15 +404,15 @@ func (v *Live) Publish(base, next format.Addr) bool {
 
 // pulse lets the heart of this process beat while it writes.
 //
-// Who begins to write counts that, and then looks whether the heart is on; the heart turns
-// itself off, and then looks at the counts. Between the two each has an operation that
-// orders them, so one of them sees the other.
+// A writer first counts its beginning and then looks whether the heart is on. The heart
+// first turns itself off and then looks at the counts. Each has an operation between the two
+// steps that orders them, so one of the two sees the other.
 type pulse struct {
 	on      atomic.Bool
 	leading atomic.Bool   // this process writes the journal
 	holding atomic.Int32  // it has the writer lock, and does what takes long: see Holding
-	seen    atomic.Uint64 // times that it began to write, but for turns
-	turns   atomic.Uint64 // transactions begun; of whoever may take the writer lock
+	seen    atomic.Uint64 // how often it began to write, turns excepted
+	turns   atomic.Uint64 // transactions begun; only the goroutine that may take the writer lock changes it
 	active  bool          // at the last beat, this process used its lists
 	wake    chan struct{}
 	quit    chan struct{}
@@ -421,14 +421,14 @@ type pulse struct {
 
 const heartbeat = 25 * time.Millisecond
 
-// Writing says that the process writes; its heart beats from now on until it has not
-// written for a while.
+// Writing says that the process writes. Its heart beats from now on, until the process has
+// not written for a while.
 func (v *Live) Writing() {
 	v.pulse.seen.Add(1)
 	v.wakeHeart()
 }
 
-// wakeHeart lets the heart beat if it is asleep.
+// wakeHeart makes the heart beat if it is asleep.
 func (v *Live) wakeHeart() {
 	if !v.pulse.on.Load() {
 		select {
@@ -438,9 +438,9 @@ func (v *Live) wakeHeart() {
 	}
 }
 
-// Holding says that the process has the writer lock, does not use its lists, and does what may
-// take long: its heart beats until the end that it returns. Otherwise it would fall asleep after
-// a while, and the process would be taken for one that stands still.
+// Holding says that the process has the writer lock, does not use its lists, and works for a
+// possibly long time. Its heart beats until the caller calls end. Otherwise the heart would
+// fall asleep after a while, and other processes would think that this one stands still.
 func (v *Live) Holding() (end func()) {
 	v.pulse.holding.Add(1)
 	v.Writing()
@@ -467,7 +467,7 @@ func (v *Live) runPulse() {
 			idle = 0
 			ticker.Reset(heartbeat)
 		case <-ticker.C:
-			if mapping.Forked(v.process) || !v.beat() { // a fork, whose runtime runs what waited for a timer; or the words are lost
+			if mapping.Forked(v.process) || !v.beat() { // this is a fork, whose runtime runs expired timers; or the words are lost
 				return
 			}
 			seen := v.pulse.begun()
@@ -475,7 +475,7 @@ func (v *Live) runPulse() {
 				last, idle = seen, 0
 			} else if idle++; idle > 40 {
 				v.pulse.on.Store(false)
-				if v.pulse.begun() != last { // who writes found it on a moment ago
+				if v.pulse.begun() != last { // a writer found the heart on a moment ago
 					v.pulse.on.Store(true)
 					idle = 0
 					continue
@@ -489,7 +489,7 @@ func (v *Live) runPulse() {
 // begun returns a number that changes whenever this process begins to write.
 func (p *pulse) begun() uint64 { return p.seen.Load() + p.turns.Load() }
 
-// beat beats once, and reports whether the words are there.
+// beat beats once, and reports whether the words are not lost.
 func (v *Live) beat() bool {
 	return v.Guard(func() {
 		v.entry.Heartbeat.Add(1)
@@ -497,8 +497,8 @@ func (v *Live) beat() bool {
 	})
 }
 
-// futexWord is the address of a futex in the mapped file: the atomic word is
-// nothing but its four bytes.
+// futexWord returns the address of a futex in the mapped file: an atomic word consists only
+// of its four bytes.
 func futexWord(w *atomic.Uint32) *uint32 { return (*uint32)(unsafe.Pointer(w)) }
 
 var _ [4]byte = [unsafe.Sizeof(atomic.Uint32{})]byte{}

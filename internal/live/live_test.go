@@ -24,11 +24,11 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// patience is how long a test waits for what should take a moment, on a machine that has
-// much to do.
+// patience is how long a test waits for something that should take a moment, on a busy
+// machine.
 const patience = time.Minute
 
-// within ends the tests, and shows what all goroutines do, if fn comes to no end.
+// within ends the tests, and prints the stacks of all goroutines, if fn does not return.
 func within(t *testing.T, what string, fn func()) {
 	t.Helper()
 	watch := time.AfterFunc(patience, func() {
@@ -39,8 +39,8 @@ func within(t *testing.T, what string, fn func()) {
 	fn()
 }
 
-// member joins the coordination once more. Locks belong to open files, so this is
-// another process as far as the package can tell.
+// member joins the space once more. Locks belong to open files, so the package cannot
+// distinguish the new member from another process.
 func member(t *testing.T, s *heaptest.Space) *live.Live {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(s.Dir, engine.HeapName))
@@ -110,7 +110,7 @@ func TestOpen_UntrustedIfAnythingDiffers(t *testing.T) {
 	expect("a short one", s.Header.SpaceID, heapInfo)
 }
 
-func TestLockWriter_OneAtATime(t *testing.T) { // the lock is no more than courtesy, but it should work
+func TestLockWriter_OneAtATime(t *testing.T) { // safety does not rest on the lock, but it should work
 	s := heaptest.Open(t, 64<<20)
 	var inside, count atomic.Int64 // the race detector does not see locks in mapped memory
 	var wg sync.WaitGroup
@@ -139,7 +139,7 @@ func TestLockWriter_OneAtATime(t *testing.T) { // the lock is no more than court
 	}
 }
 
-func TestLockWriter_HeartBeats(t *testing.T) { // else others take a living holder for one that stands still
+func TestLockWriter_HeartBeats(t *testing.T) { // otherwise other processes take over from a living holder
 	s := heaptest.Open(t, 64<<20)
 	a := member(t, s)
 	defer a.Leave(true)
@@ -155,15 +155,15 @@ func TestLockWriter_HeartBeats(t *testing.T) { // else others take a living hold
 	a.UnlockWriter()
 }
 
-// The heart of a process that has the lock beats for as long as it says that it has, also if it
-// begins no transaction: else it would be taken for one that stands still.
+// The heart of a process that has the lock beats between Holding and its end, even if the
+// process begins no transaction: otherwise other processes would think that it stands still.
 func TestHolding_HeartBeats(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	v := member(t, s)
 	defer v.Leave(true)
 	end := v.Holding()
 	defer end()
-	const more = 60 // than it beats before it falls asleep
+	const more = 60 // more beats than before it falls asleep
 	for began := time.Now(); v.Entry().Heartbeat.Load() < more; time.Sleep(time.Millisecond) {
 		if time.Since(began) > patience {
 			t.Fatalf("it has beaten %d times, and falls asleep", v.Entry().Heartbeat.Load())
@@ -171,15 +171,15 @@ func TestHolding_HeartBeats(t *testing.T) {
 	}
 }
 
-// A process whose heart does not beat loses the lock, although nobody has stopped it: that it runs
-// nobody can see. It cannot publish any more then.
+// A process whose heart does not beat loses the lock, although it is not stopped: other
+// processes cannot see that it runs. Then it can no longer publish.
 func TestLockWriter_HeartDoesNotBeat(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	a, b := member(t, s), member(t, s)
 	defer a.Leave(true)
 	defer b.Leave(true)
 	if !a.Words().Owner.CompareAndSwap(0, uint64(a.Incarnation())) { // LockWriter would wake its heart
-		t.Fatal("somebody has the lock")
+		t.Fatal("another process has the lock")
 	}
 	within(t, "taking over", func() {
 		grant, err := b.LockWriter(t.Context())
@@ -214,8 +214,9 @@ func TestLockWriter_ContextEnds(t *testing.T) {
 	b.UnlockWriter()
 }
 
-// What is dead stays so, whoever locks its byte afterwards; and who stands still with the
-// right to give its entry away keeps nobody from the rest (L11).
+// A dead member stays dead, whichever process locks its byte afterwards. A process that
+// stands still with the right to give the entry away does not keep others from the rest
+// (L11).
 func TestReap_ReaperStandsStill(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	dead := member(t, s)
@@ -297,9 +298,9 @@ func TestReap_AfterADeadWriterAndReader(t *testing.T) {
 	}
 }
 
-// A member that looks after the dead all the time asks about a few, however many members there
-// are: so the looks of all together are linear. It finds at once who has died right behind it;
-// and whoever else has, when all who come before that one stand still.
+// ReapSome asks about a few members, however many there are: so the cost of all members
+// together is linear. It finds at once a member that has died right behind its own entry;
+// and any other dead member when all members before that one stand still.
 func TestReapSome_AsksAboutAFew(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	all := []*live.Live{s.Live}
@@ -361,7 +362,7 @@ func TestHold_ProtectsItsVersionOnly(t *testing.T) {
 	}
 	s.Live.Release(&hold)
 	if slices.Contains(scan(), version) {
-		t.Errorf("version %d was let go, protected are %v", version, p.Versions)
+		t.Errorf("version %d was released, protected are %v", version, p.Versions)
 	}
 }
 
@@ -428,7 +429,7 @@ func TestAnchors_TwoNewestConfirmedStay(t *testing.T) { // E4
 				t.Errorf("version %d is being anchored, %d is not protected: %v", version, want, p.Versions)
 			}
 		}
-		if i%5 == 2 { // its writing fails: doubtful until newer ones are confirmed
+		if i%5 == 2 { // its write fails: it is doubtful until newer ones are confirmed
 			v.AbandonAnchor(c)
 			continue
 		}
@@ -475,8 +476,8 @@ func TestStacks_AnotherEpochRefuses(t *testing.T) {
 	}
 }
 
-// heldStates fails if the newest state is looked at while nobody holds it: its block
-// could be another one before it is read.
+// heldStates fails the test if a scan reads the newest state while no slot holds it: its
+// block could be reused before the read.
 type heldStates struct {
 	live.States
 	t       *testing.T
@@ -489,7 +490,7 @@ func (s *heldStates) look(a format.Addr) {
 	if a == s.current {
 		s.looks++
 		if !slices.ContainsFunc(s.v.Readers(), func(r live.Reader) bool { return r.State == a }) {
-			s.t.Error("the newest state is read, and nobody holds it")
+			s.t.Error("the newest state is read, and no slot holds it")
 		}
 	}
 }
@@ -504,7 +505,7 @@ func (s *heldStates) Pins(a format.Addr, add func(state format.Addr, version for
 	s.States.Pins(a, add)
 }
 
-// A scan for what is protected holds the newest version while it reads that, and no longer.
+// A scan for the protected versions holds the newest version while it reads that one, and no longer.
 func TestProtected_HoldsTheNewest(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	states := &heldStates{s.Heap, t, s.Live, s.Live.Current(), 0}
@@ -518,8 +519,8 @@ func TestProtected_HoldsTheNewest(t *testing.T) {
 	}
 }
 
-// A fork lives longer than the member that it is a fork of, and has copies of its
-// descriptors: the member is dead all the same (L2).
+// A fork lives longer than the member that forked, and has copies of its descriptors: the
+// member is dead nevertheless (L2).
 func TestAlive_ForkOutlivesItsParent(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	dead := member(t, s)
@@ -527,7 +528,7 @@ func TestAlive_ForkOutlivesItsParent(t *testing.T) {
 	runtime.LockOSThread()
 	fork, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno == 0 && fork == 0 {
-		for { // without signals to catch it waits until it is killed
+		for { // waits until it is killed
 			syscall.RawSyscall6(syscall.SYS_PPOLL, 0, 0, 0, 0, 0, 0)
 		}
 	}
@@ -549,11 +550,11 @@ func TestAlive_ForkOutlivesItsParent(t *testing.T) {
 	next := member(t, s)
 	defer next.Leave(true)
 	if next.Incarnation().Entry() != incarnation.Entry() {
-		t.Errorf("its entry %d is in use still, the next one got %d", incarnation.Entry(), next.Incarnation().Entry())
+		t.Errorf("its entry %d is still in use, the next member got %d", incarnation.Entry(), next.Incarnation().Entry())
 	}
 }
 
-// So it does when the readers of the process hold all slots that they can have (L12).
+// The same holds when the readers of the process hold all slots that they can have (L12).
 func TestProtected_HoldsTheNewestWithoutSlots(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	var holds []live.Hold

@@ -12,15 +12,15 @@ type LockState struct {
 	Name    string
 	Units   int // of the semaphore; 0: a mutex
 	Holders []LockHolder
-	Waiters int // processes in which somebody has waited for a while
+	Waiters int // how many processes have waited for a while
 }
 
 // LockHolder is a process that holds a mutex, or permits of a semaphore.
 type LockHolder struct {
 	Process
-	Since time.Time // of the first permit, to a tenth of a second
+	Since time.Time // since when it holds its first permit, to a tenth of a second
 	Units int
-	Dead  bool // it died, and the next holder is told
+	Dead  bool // it died, and the next holder will be told
 }
 
 // Locks lists the named locks that a process holds, waits for, or held when it died.
@@ -61,7 +61,7 @@ func lockName(e *format.LiveLock) string {
 	return string(b[:min(e.Length.Load(), format.MaxLockName)])
 }
 
-// holders lists who holds the permits of a lock.
+// holders lists the holders of a lock's permits.
 func (v *Live) holders(p *lockPlace) []LockHolder {
 	var list []LockHolder
 	index := map[uint64]int{}
@@ -83,15 +83,15 @@ func (v *Live) holders(p *lockPlace) []LockHolder {
 		inc := format.Incarnation(w)
 		h := LockHolder{Since: since, Units: 1, Dead: !v.Alive(inc)}
 		if h.Process = v.describe(inc); uint64(h.Incarnation) != v.words.Processes[inc.Entry()].Incarnation.Load() {
-			h.Process = Process{Incarnation: inc} // the entry is another process's by now
+			h.Process = Process{Incarnation: inc} // another process has the entry by now
 		}
 		list = append(list, h)
 	}
 	return list
 }
 
-// stopWaiting takes a process entry out of those that wait for named locks. What its
-// dead owner held stays: the next holder is to be told.
+// stopWaiting clears the waiting bits of a process entry in all named locks. It does not
+// clear locks that the dead owner held: the next holder must be told.
 func (v *Live) stopWaiting(i int) {
 	for k := range v.locksUsed() {
 		word := &v.words.Locks[k].Waiting[i/64]

@@ -30,7 +30,7 @@ func (v *Live) TryTake(l *NamedLock) (h HeldLock, ok bool, err error) {
 		return h, ok, err
 	}
 	h, ok = v.tryDead(l, new(int), math.MaxInt)
-	v.Assure() // if it is not free, others have it
+	v.Assure() // if it is not free, another process has it
 	return h, ok, nil
 }
 
@@ -79,7 +79,7 @@ func (v *Live) tryFree(l *NamedLock, accept bool) (h HeldLock, ok bool, err erro
 			}
 			invariant.Point("mutex.taken")
 			if p.confirm() { // L7
-				v.Assure() // nobody else has it (L16)
+				v.Assure() // no other process has it (L16)
 				if since, now := p.since(permit), uint64(v.Now()); since.Load() != now {
 					since.Store(now)
 				}
@@ -143,13 +143,13 @@ func (v *Live) Give(h HeldLock) {
 	v.release(h.place, h.permit, uint64(v.incarnation), 0)
 }
 
-// GiveBack releases a lock that the holder did not use: if the holder before died, the
-// next one is told again.
+// GiveBack releases a lock that the holder did not use: if the previous holder died, the
+// next one is told as well.
 func (v *Live) GiveBack(h HeldLock) { v.release(h.place, h.permit, uint64(v.incarnation), h.dead) }
 
-// release changes the word of a permit from mine, which is of this process, to back: free,
-// or that of a dead holder. If a process has waited for a while, release offers it the
-// permit instead.
+// release changes the word of a permit from mine, which names this process, to back: to
+// free, or to the word of a dead holder. If a process has waited for a while, release offers
+// it the permit instead.
 func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
 	e, owner := p.entry, p.owner(permit)
 	for back == 0 && e.Contended.Load() != 0 {
@@ -163,8 +163,8 @@ func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
 			return // an offer that was not accepted in time
 		}
 		invariant.Point("mutex.offered")
-		// One that gives up takes its bit back, and then passes on what it was offered (unmark):
-		// it has seen the offer, or has no bit here.
+		// A waiter that gives up clears its bit, and then passes on an offer that it has got
+		// (unmark). So it has seen this offer, or its bit is clear here.
 		if p.waitedFor(next.Entry()) || !owner.CompareAndSwap(offer, mine) {
 			v.wakeProcess(next.Entry())
 			return
@@ -178,14 +178,14 @@ func (v *Live) release(p *lockPlace, permit int, mine, back uint64) {
 		e.Contended.Store(0)
 		e.Futex.Add(1)
 		oslock.FutexWake(futexWord(&e.Futex), 1)
-		for i := range p.waiting(0) { // since the look above
+		for i := range p.waiting(0) { // a bit may have been set since the look above
 			v.wakeProcess(i)
 		}
 	}
 }
 
-// nextWaiting returns the process that the lock is to be handed to, this one only if
-// there is no other; 0 if nobody has waited for a while.
+// nextWaiting returns the process to which the lock is to be handed, this one only if there
+// is no other; 0 if no process has waited for a while.
 func (v *Live) nextWaiting(p *lockPlace) format.Incarnation {
 	for i := range p.waiting((v.incarnation.Entry() + 1) % format.NumProcesses) {
 		inc := format.Incarnation(v.words.Processes[i].Incarnation.Load())
@@ -208,16 +208,16 @@ type lockWait struct {
 	v      *Live
 	l      *NamedLock
 	began  time.Time
-	looked time.Time  // whether holders live
-	next   int        // holder to ask about
+	looked time.Time  // when it last asked whether holders live
+	next   int        // the next holder to ask about
 	marked *lockPlace // where the bit of this process is set; nil: nowhere
 }
 
 // holdersAsked is how many holders of permits a waiter asks about in one tick.
 const holdersAsked = 16
 
-// longestTick is the time that a waiter sleeps at most. It is woken for its turn; by
-// itself it looks whether the holder lives, and whether an offer has lapsed.
+// longestTick is the longest sleep of a waiter. The holder wakes it for its turn; it wakes
+// by itself to look whether the holder lives, and whether an offer has lapsed.
 const longestTick = 8 * tick
 
 func (w *lockWait) wait(ctx context.Context) (h HeldLock, err error) {
@@ -283,7 +283,7 @@ func (w *lockWait) mark(p *lockPlace) {
 	}
 }
 
-// unmark takes the bit back, and passes on what was offered.
+// unmark clears the bit, and passes on an offer.
 func (w *lockWait) unmark() {
 	i, p := w.v.incarnation.Entry(), w.marked
 	p.entry.Waiting[i/64].And(^uint64(1 << (i % 64)))
@@ -301,7 +301,7 @@ func (w *lockWait) end(taken bool) {
 		w.unmark()
 	}
 	if p := w.l.place.Load(); taken && p != nil {
-		p.entry.Contended.Store(1) // others may sleep still; the next release looks
+		p.entry.Contended.Store(1) // others may still sleep; the next release looks
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// named returns a lock, as one process sees it.
+// named returns a lock.
 func named(t testing.TB, name string, permits int) *live.NamedLock {
 	t.Helper()
 	l, err := live.NewNamedLock(name, permits)
@@ -59,8 +59,8 @@ func entriesOf(v *live.Live, name string) (list []int) {
 	return list
 }
 
-// Members fight for more names than there are entries, so that entries change their
-// names all the time; nobody ever meets another one inside.
+// Members compete for more names than there are entries, so that entries change their names
+// all the time. No two members are ever inside one lock.
 func TestTake_OneAtATime(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	const names = format.NumLocks * 2
@@ -82,7 +82,7 @@ func TestTake_OneAtATime(t *testing.T) {
 					i = r.IntN(names)
 				}
 				l := kept[i]
-				if l == nil || r.IntN(4) == 0 { // others remember where it was long ago
+				if l == nil || r.IntN(4) == 0 { // otherwise it uses the place where the lock was long ago
 					l = named(t, fmt.Sprint("lock ", i), 0)
 					kept[i] = l
 				}
@@ -118,7 +118,7 @@ func TestTake_UnitsNeverExceeded(t *testing.T) {
 	for range 4 {
 		v := member(t, s)
 		l := named(t, "s", permits)
-		var queue sync.Mutex // one at a time calls Take
+		var queue sync.Mutex // one goroutine at a time calls Take
 		var local sync.WaitGroup
 		for range 4 {
 			local.Go(func() {
@@ -175,12 +175,12 @@ func TestTake_AfterADeadHolder(t *testing.T) { // L9
 		t.Error("the next holder is not told")
 	}
 	b.GiveBack(h)
-	b.Reap() // the dead one's entry may be used again; the notice stays
+	b.Reap() // the dead member's entry is free; the notice stays
 	c := member(t, s)
 	defer c.Leave(true)
 	h, err := c.Take(context.Background(), named(t, "m", 0))
 	if err != nil || !h.OwnerDied() {
-		t.Errorf("what was given back tells nobody (%v)", err)
+		t.Errorf("after GiveBack the next holder is not told (%v)", err)
 	}
 	c.Give(h)
 	if h = take(t, b, named(t, "m", 0)); h.OwnerDied() {
@@ -218,7 +218,7 @@ func TestTake_ContextEnds(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if list := a.Locks(); len(list) != 1 || list[0].Waiters != 0 {
-		t.Errorf("who gave up waits still: %+v", list)
+		t.Errorf("a waiter that gave up still waits: %+v", list)
 	}
 	a.Give(h)
 	b.Give(take(t, b, l))
@@ -234,15 +234,15 @@ func waitingIn(t *testing.T, v *live.Live, name string, n int) {
 			}
 		}
 		if time.Now().After(end) {
-			t.Fatalf("there are not %d who wait: %+v", n, v.Locks())
+			t.Fatalf("there are not %d waiters: %+v", n, v.Locks())
 		}
 	}
 }
 
-// Who has waited for a while gets the lock before anybody else gets it a second time,
-// whatever the others do.
+// A process that has waited for a while gets the lock before any other process gets it a
+// second time, whatever the others do.
 func TestTake_HandedOver(t *testing.T) {
-	defer live.SetOfferLapse(time.Hour)() // a machine that is slow bends the order
+	defer live.SetOfferLapse(time.Hour)() // on a slow machine offers would lapse, and the order would change
 	for _, permits := range []int{0, 1} {
 		s := heaptest.Open(t, 64<<20)
 		const others = 4
@@ -268,7 +268,7 @@ func TestTake_HandedOver(t *testing.T) {
 						mu.Lock()
 						order = append(order, i)
 						mu.Unlock()
-						time.Sleep(2 * time.Millisecond) // so the others have waited for a while
+						time.Sleep(2 * time.Millisecond) // so that the others have waited for a while
 						v.Give(h)
 					}
 				})
@@ -295,7 +295,7 @@ func TestTake_HandedOver(t *testing.T) {
 	}
 }
 
-// An offer to one who does not take it stops nobody, and tells of no death.
+// An offer that its addressee does not take stops no other process, and reports no death.
 func TestTake_OfferLapses(t *testing.T) { // L8
 	l := func() *live.NamedLock { return named(t, "m", 0) }
 	for _, what := range []string{"stands still", "died", "does not wait"} {
@@ -337,7 +337,7 @@ func TestTake_OfferLapses(t *testing.T) { // L8
 	}
 }
 
-// A fresh offer is respected by those who only try.
+// A process that only tries does not take a freshly offered lock.
 func TestTryTake_OfferStands(t *testing.T) {
 	defer live.SetOfferLapse(time.Hour)()
 	s := heaptest.Open(t, 64<<20)

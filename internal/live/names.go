@@ -12,36 +12,36 @@ import (
 
 // Errors of named locks.
 var (
-	// ErrTooManyLocks: every entry is of a lock that a process holds, waits for, or held
-	// when it died.
+	// ErrTooManyLocks: every entry belongs to a lock that a process holds, waits for, or
+	// held when it died.
 	ErrTooManyLocks = errors.New("too many named locks are in use")
 	// ErrNameTooLong: a name has more than format.MaxLockName bytes.
 	ErrNameTooLong = errors.New("the name of the lock is too long")
 )
 
-// UnitsError says that others use a semaphore with another number of permits.
+// UnitsError says that other processes use a semaphore with another number of permits.
 type UnitsError struct {
 	Want, Have int
 }
 
 // Error implements error.
 func (e *UnitsError) Error() string {
-	return fmt.Sprintf("%d permits are asked for, while others use the semaphore with %d; all must agree", e.Want, e.Have)
+	return fmt.Sprintf("%d permits were requested, but other processes use the semaphore with %d; all must agree", e.Want, e.Have)
 }
 
-// NamedLock is a mutex or a semaphore by its name. The name leads to an entry of the table
-// in the live file. The entry is the lock's as long as a process holds or waits for it, and
-// mostly longer.
+// NamedLock is a mutex or a semaphore with a name. The name is looked up in the table of the
+// live file. The lock keeps its entry there as long as a process holds or waits for it, and
+// usually longer.
 type NamedLock struct {
 	name    string
-	permits int // of the semaphore; 0: it is a mutex
+	permits int // permits of the semaphore; 0: it is a mutex
 	hash    uint32
 	words   [format.MaxLockName / 8]uint64 // the name
-	place   atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was not looked up
-	rotate  atomic.Uint32                  // which permit is looked at first
+	place   atomic.Pointer[lockPlace]      // where the lock was found last; nil: it was never looked up
+	rotate  atomic.Uint32                  // which permit to look at first
 }
 
-// lockPlace is where a lock is, as long as its entry is of that generation.
+// lockPlace is where a lock is, as long as its entry is in that generation.
 type lockPlace struct {
 	index      int
 	entry      *format.LiveLock
@@ -49,8 +49,8 @@ type lockPlace struct {
 	permits    []*format.LiveUnit // nil: a mutex
 }
 
-// NewNamedLock returns the mutex of a name, or, if permits is not 0, the semaphore
-// of that name with so many permits: mutexes and semaphores do not share names.
+// NewNamedLock returns the mutex with a name or, if permits is not 0, the semaphore with
+// that name and that many permits. Mutexes and semaphores do not share names.
 func NewNamedLock(name string, permits int) (*NamedLock, error) {
 	if len(name) > format.MaxLockName {
 		return nil, fmt.Errorf("%w: %d bytes, of %d at the most", ErrNameTooLong, len(name), format.MaxLockName)
@@ -75,13 +75,13 @@ func lockState(generation, phase uint64) uint64 { return generation<<format.Lock
 func lockPhase(state uint64) uint64             { return state & (1<<format.LockPhaseBits - 1) }
 func lockGeneration(state uint64) uint64        { return state >> format.LockPhaseBits }
 
-// hasName reports whether an entry in that state is of a lock.
+// hasName reports whether an entry in that state belongs to a lock.
 func hasName(state uint64) bool {
 	return lockPhase(state) == format.LockNamed || lockPhase(state) == format.LockLeaving
 }
 
-// confirm reports whether the place still is that of its lock. Where a claimant
-// wants the entry for another lock it objects, and the claimant gives up (L7).
+// confirm reports whether the place still belongs to its lock. If a claimant wants the entry
+// for another lock, confirm makes the entry named again, and the claimant gives up (L7).
 func (p *lockPlace) confirm() bool {
 	for {
 		switch state := p.entry.State.Load(); state {
@@ -97,7 +97,7 @@ func (p *lockPlace) confirm() bool {
 	}
 }
 
-// lookUp returns the place of a lock, which gets an entry if it has none.
+// lookUp returns the place of a lock, and gives the lock an entry if it has none.
 //
 // A name must not get two entries, or two processes could hold the lock at once. No lock
 // guards the table, so a process that stands still stops nobody. Instead the word Namings
@@ -105,21 +105,21 @@ func (p *lockPlace) confirm() bool {
 //
 //   - A process claims an entry: it becomes its claimant, and brings it into the
 //     phase claimed, in a new generation.
-//   - It loads Namings, settles the naming that the word speaks of, and searches
-//     all entries for the name. If it is there, the claim was for nothing.
-//   - It stamps the entry with the number of the next naming, and swaps Namings
-//     from the value that it loaded to that number and its entry: this is when the
-//     lock gets its entry (L6). If the swap fails, another name was given since,
-//     perhaps the same: it searches again.
+//   - It loads Namings, settles the naming in that word, and searches all entries for the
+//     name. If an entry has the name, it drops its claim.
+//   - It stamps the entry with the number of the next naming, and swaps Namings from the
+//     value that it loaded to that number and its entry: this is when the lock gets its
+//     entry (L6). If the swap fails, another lock was named since, perhaps the same one: it
+//     searches again.
 //   - It settles: the entry becomes named. If it died, the next process that reads
 //     Namings settles, before it searches.
 //
-// A stamp is the number after that of a naming which was seen while the entry was
-// claimed already, so it is none that Namings showed with this entry before, and
-// none that it will show with it unless the claimant's swap succeeds. So an entry is
-// settled only if it was named.
+// The claimant has read the number before its stamp from Namings while it already had the
+// claim. So Namings has never had the stamp's number with this entry before, and will have
+// it only if the claimant's swap succeeds. Therefore an entry is settled only if it was
+// named.
 func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
-	mine := -1 // the entry that is claimed
+	mine := -1 // the entry that this process has claimed
 	defer func() {
 		if mine >= 0 {
 			v.dropEntry(mine)
@@ -149,14 +149,14 @@ func (v *Live) lookUp(l *NamedLock) (*lockPlace, error) {
 				return nil, err
 			}
 			invariant.Point("name.filled")
-			// And around again: the stamp must be of a naming that is seen from now on.
+			// Go around again: the stamp must come from a value of Namings that is read from now on.
 		case v.giveName(mine, namings):
 			mine = -1
 		}
 	}
 }
 
-// giveName names the claimed entry, if there was no naming since.
+// giveName names the claimed entry, unless there was another naming since.
 func (v *Live) giveName(i int, namings uint64) bool {
 	e, number := &v.words.Locks[i], namings>>format.LockIndexBits+1
 	e.Stamp.Store(number)
@@ -169,11 +169,11 @@ func (v *Live) giveName(i int, namings uint64) bool {
 	return true
 }
 
-// refit claims the entry of a semaphore that had another number of permits, if nobody
-// alive holds or waits for it, and prepares it; -1 if it is to be tried again. What
-// the dead had is told by the new permits; but if this process dies before the entry
-// has its name back, or another one gives the name to another entry meanwhile, nobody
-// is told.
+// refit claims the entry of a semaphore that had another number of permits, if no living
+// process holds or waits for it, and prepares the entry; it returns -1 if the caller must
+// try again. The new permits keep the words of dead holders. But if this process dies before
+// the entry has its name again, or another process gives the name to another entry
+// meanwhile, these words are lost.
 func (v *Live) refit(l *NamedLock, i int, generation uint64, permits *UnitsError, tries int) (mine int, err error) {
 	var dead []uint64
 	if v.claimEntry(i, &dead) {
@@ -186,14 +186,14 @@ func (v *Live) refit(l *NamedLock, i int, generation uint64, permits *UnitsError
 	return -1, nil
 }
 
-// mismatchTries is how often an entry that seems free, and of another number of
-// permits, is tried to be claimed.
+// mismatchTries is how often lookUp tries to claim an entry that seems free and has another
+// number of permits.
 const mismatchTries = 100
 
-// confirmNewest makes the entry that was named last a named one, if that was not done
-// yet, and returns Namings. The order matters: state first, stamp second. If the
-// entry is in another claim than the one that was named, its stamp was cleared
-// before the state that is seen, so another number is read.
+// confirmNewest moves the entry that was named last into the phase named, unless that was
+// done, and returns Namings. The order matters: it reads the state first and the stamp
+// second. If the entry belongs to a later claim than the one that was named, its stamp was
+// cleared before the state that confirmNewest sees, so it reads another number.
 func (v *Live) confirmNewest() uint64 {
 	namings := v.words.Namings.Load()
 	e, number := &v.words.Locks[namings%format.NumLocks], namings>>format.LockIndexBits
@@ -204,9 +204,8 @@ func (v *Live) confirmNewest() uint64 {
 	return namings
 }
 
-// search looks for the entry of a lock; -1 if there is none. What it says of an
-// entry that is there all the time is right; that none came in the meantime the
-// caller knows by Namings.
+// search looks for the entry of a lock; -1 if there is none. It finds an entry that exists
+// all the time; by Namings the caller knows that no entry came meanwhile.
 func (v *Live) search(l *NamedLock) (i int, generation uint64) {
 	for i := range v.locksUsed() {
 		e := &v.words.Locks[i]
@@ -224,8 +223,8 @@ func (v *Live) search(l *NamedLock) (i int, generation uint64) {
 	return -1, 0
 }
 
-// isOf reports whether the name in the entry is that of the lock. Somebody may be
-// writing it.
+// isOf reports whether the entry has the name of the lock. Another process may be writing
+// the name.
 func (v *Live) isOf(e *format.LiveLock, l *NamedLock) bool {
 	if int(e.Length.Load()) != len(l.name) || (e.Units.Load() == 0) != (l.permits == 0) {
 		return false
@@ -241,8 +240,8 @@ func (v *Live) isOf(e *format.LiveLock, l *NamedLock) bool {
 // locksUsed returns how many entries were ever used.
 func (v *Live) locksUsed() int { return int(min(v.words.LocksUsed.Load(), format.NumLocks)) }
 
-// arrive makes the place of a lock whose entry was found; nil if the entry is
-// another lock's meanwhile.
+// arrive returns the place of a lock whose entry was found; nil if the entry belongs to
+// another lock by now.
 func (v *Live) arrive(l *NamedLock, i int, generation uint64) (*lockPlace, error) {
 	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
 	have := int(p.entry.Units.Load())
@@ -261,14 +260,15 @@ func (v *Live) arrive(l *NamedLock, i int, generation uint64) (*lockPlace, error
 	return p, nil
 }
 
-// named reports whether the entry is of a lock, in the generation of the place.
+// named reports whether the entry still belongs to a lock, in the generation of the place.
 func (p *lockPlace) named() bool {
 	state := p.entry.State.Load()
 	return hasName(state) && lockGeneration(state) == p.generation
 }
 
-// pickEntry claims an entry: one of no lock, or else that of the least recently taken lock
-// that nobody holds or waits for; -1 and an error if there is none.
+// pickEntry claims an entry: one without a lock, or otherwise the entry of the least
+// recently taken lock that no process holds or waits for. It returns -1 and an error if
+// there is none.
 func (v *Live) pickEntry() (int, error) {
 	for i := range v.locksUsed() {
 		if !hasName(v.words.Locks[i].State.Load()) && v.claimEntry(i, nil) {
@@ -276,7 +276,7 @@ func (v *Live) pickEntry() (int, error) {
 		}
 	}
 	for i := v.locksUsed(); i < format.NumLocks; i = v.locksUsed() {
-		raise(&v.words.LocksUsed, uint64(i)+1) // first: a search or a cleaning up looks no further
+		raise(&v.words.LocksUsed, uint64(i)+1) // first: searches and cleaning up look no further
 		if v.claimEntry(i, nil) {
 			return i, nil
 		}
@@ -298,25 +298,25 @@ func (v *Live) pickEntry() (int, error) {
 			return c.i, nil
 		}
 	}
-	return -1, fmt.Errorf("%w: there can be %d names that a process holds, waits for, or held when it died; unlock what is not needed", ErrTooManyLocks, format.NumLocks)
+	return -1, fmt.Errorf("%w: processes can hold, wait for, or have died with %d names; unlock those that are not needed", ErrTooManyLocks, format.NumLocks)
 }
 
-// claimEntry makes this process the claimant of an entry and brings it into the phase
-// claimed, if the entry is of no lock, or of one that nobody holds or waits for. If dead is
-// given, dead holders do not count, and claimEntry puts their words there.
+// claimEntry makes this process the claimant of an entry and moves it into the phase
+// claimed, if the entry has no lock, or a lock that no process holds or waits for. If dead
+// is not nil, dead holders do not count, and claimEntry appends their words to it.
 //
-// The entry of a lock is leaving first. From then on a process that takes the lock finds
-// the entry leaving, and makes it named again; and the look that follows sees a process
-// that took it before. So if the entry is still leaving after that look, nobody holds the
-// lock, and nobody will by this entry (L7).
+// It first moves the entry of a lock into the phase leaving. From then on a process that
+// takes the lock finds the entry leaving, and makes it named again. Then claimEntry looks at
+// the words, and sees a process that took the lock before. So if the entry is still leaving
+// after that look, no process holds the lock, and none will by this entry (L7).
 func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 	e, me := &v.words.Locks[i], uint64(v.incarnation)
 	claimant := e.Claimant.Load()
 	if claimant != 0 && v.Alive(format.Incarnation(claimant)) || !e.Claimant.CompareAndSwap(claimant, me) {
-		return false // the living one may be another goroutine of this process
+		return false // the live claimant may be another goroutine of this process
 	}
 	invariant.Point("name.claimed")
-	v.confirmNewest() // after the claim: if a dead claimant gave the entry its name, it counts
+	v.confirmNewest() // after the claim: if a dead claimant has named the entry, that counts
 	state := e.State.Load()
 	generation := lockGeneration(state)
 	if lockPhase(state) == format.LockNamed {
@@ -346,7 +346,7 @@ func (v *Live) claimEntry(i int, dead *[]uint64) bool {
 	return true
 }
 
-// dropEntry ends a claim: the entry is of no lock.
+// dropEntry ends a claim: the entry has no lock.
 func (v *Live) dropEntry(i int) {
 	e := &v.words.Locks[i]
 	if state := e.State.Load(); lockPhase(state) == format.LockClaimed {
@@ -355,8 +355,8 @@ func (v *Live) dropEntry(i int) {
 	e.Claimant.CompareAndSwap(uint64(v.incarnation), 0)
 }
 
-// fill prepares a claimed entry for a lock. dead are the words of dead holders of permits of
-// the semaphore when it had another number: the next holders of its permits are told.
+// fill prepares a claimed entry for a lock. dead has the words of dead holders from when the
+// semaphore had another number of permits: the next holders are told.
 func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
 	e := &v.words.Locks[i]
 	e.Hash.Store(l.hash)
@@ -380,8 +380,8 @@ func (v *Live) fill(i int, l *NamedLock, dead []uint64) error {
 	return nil
 }
 
-// forgetDead clears the word of a process that died just after it found that what it took is
-// no longer what it wanted.
+// forgetDead clears the word of a process that took a lock, found that the entry belongs to
+// another lock by now, and died before it cleared the word.
 func (v *Live) forgetDead(owner *atomic.Uint64) {
 	if w := owner.Load(); w != 0 && !v.Alive(format.Incarnation(w&^format.LockOffered)) {
 		owner.CompareAndSwap(w, 0)

@@ -123,7 +123,7 @@ func TestNames_UnitsDiffer(t *testing.T) {
 	}
 	b.Give(mine)
 	died := 0
-	for range 5 { // only the dead hold one
+	for range 5 { // only dead processes hold a permit
 		if h := take(t, b, l5); h.OwnerDied() {
 			died++
 		}
@@ -139,19 +139,19 @@ func TestNames_UnitsDiffer(t *testing.T) {
 	}
 }
 
-// How far a claimant came.
+// How far a claimant has come.
 const (
-	isClaimant  = iota // and no more
-	isLeaving          // the entry, which was another lock's
+	isClaimant  = iota // it has claimed the entry
+	isLeaving          // the entry of another lock is leaving
 	isFilled           // the phase is claimed, the name is written
 	isStamped          // the number of the naming is written
-	isGiven            // the name is given, and not settled
-	isSettled          // it is named
-	isOvertaken        // stamped, and the number went to another naming
+	isGiven            // Namings has the naming, and it is not settled
+	isSettled          // the entry is named
+	isOvertaken        // the entry is stamped, and another naming has got the number
 )
 
-// claimTo does what a claimant of entry 1 has done when it came that far, by hand. The
-// name in the entry is "n" already.
+// claimTo makes the steps of a claimant of entry 1 up to there, by hand. The entry already
+// has the name "n".
 func claimTo(t *testing.T, step int, claimant, other *live.Live) {
 	w := claimant.Words()
 	e, number := &w.Locks[1], w.Namings.Load()>>format.LockIndexBits+1
@@ -178,8 +178,8 @@ func claimTo(t *testing.T, step int, claimant, other *live.Live) {
 	}
 }
 
-// A claimant dies, or stands still, between any two steps: the others get on, and the
-// name never has two entries.
+// A claimant dies or stands still between any two steps: other processes are not blocked,
+// and the name never has two entries.
 func TestNames_ClaimantStops(t *testing.T) { // L6, L7
 	for step := isClaimant; step <= isOvertaken; step++ {
 		for _, dies := range []bool{true, false} {
@@ -218,7 +218,7 @@ func TestNames_ClaimantStops(t *testing.T) { // L6, L7
 	}
 }
 
-// takeAtOnce lets some members take a mutex at the same time.
+// takeAtOnce makes some members take a mutex at the same time.
 func takeAtOnce(t *testing.T, s *heaptest.Space, name string) {
 	var wg sync.WaitGroup
 	var holders sync.Mutex
@@ -242,7 +242,7 @@ func takeAtOnce(t *testing.T, s *heaptest.Space, name string) {
 	within(t, "taking it at once", wg.Wait)
 }
 
-// A claimant that stood still goes on after its entry's lock was taken: it gives up.
+// A claimant that stood still continues after the entry's lock was taken: it gives up.
 func TestNames_LateClaimant(t *testing.T) { // L7
 	s := heaptest.Open(t, 64<<20)
 	a := member(t, s)
@@ -313,7 +313,7 @@ func TestNames_SameNameAtOnce(t *testing.T) { // L6
 	}
 }
 
-// Whatever is in the table, the answer is an error or a lock, and comes.
+// Whatever the table contains, taking a lock returns an error or a lock, and does not hang.
 func TestNames_DamagedTable(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	a := member(t, s)

@@ -10,18 +10,18 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// The permits of semaphores. Each is a word of its own and not a number in a count: so a
-// process that has one can die at any instruction, and others know what it had. A permit
-// names the entry that it belongs to, in one generation, so nobody has to give it back. It
-// is free for others when that entry is of another generation, or of no lock.
+// The permits of semaphores. Each permit is a separate word and not part of a count: so its
+// holder can die at any instruction, and other processes know which permits it had. A permit
+// names the entry to which it belongs, in one generation, so no process has to give it back.
+// It is free for other semaphores when that entry is in another generation, or has no lock.
 
-// permitMark is the mark of a permit of an entry.
+// permitMark returns the mark of a permit of an entry.
 func permitMark(i int, generation uint64) uint64 { return generation<<format.LockIndexBits | uint64(i) }
 
-// count returns how many can hold the lock at once.
+// count returns how many holders the lock can have at once.
 func (p *lockPlace) count() int { return max(len(p.permits), 1) }
 
-// owner returns the word that says who holds a permit.
+// owner returns the word that names the holder of a permit.
 func (p *lockPlace) owner(permit int) *atomic.Uint64 {
 	if p.permits == nil {
 		return &p.entry.Owner
@@ -29,7 +29,7 @@ func (p *lockPlace) owner(permit int) *atomic.Uint64 {
 	return &p.permits[permit].Owner
 }
 
-// since returns the word that says since when.
+// since returns the word that says since when the holder has a permit.
 func (p *lockPlace) since(permit int) *atomic.Uint64 {
 	if p.permits == nil {
 		return &p.entry.Since
@@ -54,7 +54,7 @@ func (v *Live) permitsOf(i int, generation uint64) []*format.LiveUnit {
 }
 
 // allocatePermits gives a claimed entry the permits of its semaphore. If there are not
-// enough, it takes those of semaphores that nobody holds or waits for.
+// enough free ones, it takes those of semaphores that no process holds or waits for.
 func (v *Live) allocatePermits(i int, generation uint64, l *NamedLock) ([]*format.LiveUnit, error) {
 	var list []*format.LiveUnit
 	for first := true; ; first = false {
@@ -86,15 +86,15 @@ func (v *Live) allocatePermits(i int, generation uint64, l *NamedLock) ([]*forma
 	}
 }
 
-// stale reports whether nobody owns a permit with that mark. Stale permits stay stale.
+// stale reports whether a permit with that mark belongs to no semaphore. Stale permits stay stale.
 func (v *Live) stale(mark uint64) bool {
 	state := v.words.Locks[mark%format.NumLocks].State.Load()
 	return lockGeneration(state) != mark>>format.LockIndexBits || lockPhase(state) == format.LockFree
 }
 
-// heldAt reports whether a process holds or waits for the lock of an entry. If dead is
-// given, the dead do not count, and heldAt puts their words there; otherwise it does not
-// ask whether holders live.
+// heldAt reports whether a process holds or waits for the lock of an entry. If dead is not
+// nil, dead holders do not count, and heldAt appends their words to it; otherwise it does
+// not ask whether holders live.
 func (v *Live) heldAt(i int, generation uint64, dead *[]uint64) bool {
 	p := &lockPlace{index: i, entry: &v.words.Locks[i], generation: generation}
 	for process := range p.waiting(0) {
@@ -126,12 +126,12 @@ func (v *Live) heldAt(i int, generation uint64, dead *[]uint64) bool {
 	return false
 }
 
-// waiting yields the process entries in which somebody has waited for the lock for
-// a while, around from the given one.
+// waiting yields the entries of processes that have waited for the lock for a while, going
+// around once from the entry from.
 func (p *lockPlace) waiting(from int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		const words = format.NumProcesses / 64
-		for k := range words + 1 { // the first word comes twice: what is below from comes last
+		for k := range words + 1 { // the first word comes twice: its bits below from come last
 			w := (from/64 + k) % words
 			b := p.entry.Waiting[w].Load()
 			if low := uint64(1)<<(from%64) - 1; k == 0 {
@@ -148,16 +148,14 @@ func (p *lockPlace) waiting(from int) iter.Seq[int] {
 	}
 }
 
-// waitedFor reports whether somebody in the process with the entry has waited for a while.
+// waitedFor reports whether the process with the entry has waited for a while.
 func (p *lockPlace) waitedFor(i int) bool { return p.entry.Waiting[i/64].Load()&(1<<(i%64)) != 0 }
 
-// offerLapse is how long an offer stands; tests of the order in which a lock is handed
-// over make it longer.
+// offerLapse is how long an offer is valid; tests of the hand-over order set a longer time.
 var offerLapse = 4 * tick
 
-// lapsed reports whether an offer of a permit has lapsed: nobody waits for it in the process
-// that it goes to, or that process has not accepted it in time, because it stands still or
-// is dead.
+// lapsed reports whether an offer of a permit has lapsed: its addressee no longer waits, or
+// has not accepted the offer in time, because it stands still or is dead.
 func (p *lockPlace) lapsed(word uint64, permit int) bool {
 	if !p.waitedFor(format.Incarnation(word).Entry()) {
 		return true

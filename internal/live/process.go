@@ -18,21 +18,21 @@ import (
 // byte of the space, so that nobody replaces the live file.
 func (v *Live) Join() error {
 	if v.guest != nil {
-		return nil // it has no entry
+		return nil // a guest has no entry
 	}
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		ok, err := v.join()
 		if ok || err != nil {
 			return err
 		}
-		// A process that cleans up after the dead may take a byte for a moment.
+		// A process that cleans up after dead members may hold a byte for a moment.
 		if len(v.Processes()) == format.NumProcesses || time.Since(began) > joinPatience {
 			return ErrTooManyProcesses
 		}
 	}
 }
 
-// joinPatience bounds how long Join waits for the cleaning up after the dead.
+// joinPatience bounds how long Join waits for processes that clean up after dead members.
 const joinPatience = 2 * time.Second
 
 // join claims a free entry, if there is one.
@@ -44,27 +44,27 @@ func (v *Live) join() (bool, error) {
 		}
 		if joined {
 			if v.slots.scan.slot = v.claimAny(); v.slots.scan.slot == nil { // L12
-				return false, fmt.Errorf("%w: all slots of readers are taken", ErrTooManyProcesses)
+				return false, fmt.Errorf("%w: all reader slots are taken", ErrTooManyProcesses)
 			}
-			v.Assure() // nobody else has that entry, that incarnation and that slot (L16)
+			v.Assure() // no other process has that entry, that incarnation and that slot (L16)
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// joinAs claims the entry with the index, if it is nobody's or a dead one's. The order
-// is that of L2 and L11: the right to give the entry away; the look whether its owner
-// lives; and only then the owner's byte.
+// joinAs claims the entry with the index, if it has no owner or a dead one. The order is
+// that of L2 and L11: it takes the right to give the entry away, looks whether the owner
+// lives, and only then locks the owner's byte.
 func (v *Live) joinAs(i int) (joined bool, err error) {
 	e, owners, reapers := &v.words.Processes[i], format.LockProcess+int64(i), format.LockReap+int64(i)
-	if held, err := oslock.HeldByOther(v.tester, owners); err != nil || held { // a short way past the living
+	if held, err := oslock.HeldByOther(v.tester, owners); err != nil || held { // a fast way past living owners
 		return false, err
 	}
 	if ok, err := oslock.TryLock(v.locks, reapers, false); err != nil || !ok {
 		return false, err
 	}
-	defer func() { _ = oslock.Unlock(v.locks, reapers) }() // kept: nobody can use the entry after this process, no more
+	defer func() { _ = oslock.Unlock(v.locks, reapers) }() // if it fails, no process can use the entry after this one, which is harmless
 	old := format.Incarnation(e.Incarnation.Load())
 	if old != 0 && v.Alive(old) {
 		return false, nil
@@ -87,8 +87,8 @@ func (v *Live) joinAs(i int) (joined bool, err error) {
 	return true, nil
 }
 
-// claim fills the entry whose byte this process has locked. The incarnation is
-// stored last: it is what makes the entry count (L2).
+// claim fills the entry whose byte this process has locked. It stores the incarnation last:
+// from then on the entry counts (L2).
 func (v *Live) claim(e *format.LiveProcess, i int) {
 	if invariant.Enabled {
 		v.record.Join()
@@ -116,7 +116,7 @@ func (v *Live) claim(e *format.LiveProcess, i int) {
 	v.pulse.wake = make(chan struct{}, 1)
 	v.pulse.quit = make(chan struct{})
 	v.pulse.done.Add(1)
-	v.entry = e // last: from now on Leave has to end the pulse, and no access of a word fails in between (L15)
+	v.entry = e // last: from now on Leave must end the pulse, and no access of a word may fail in between (L15)
 	go v.runPulse()
 }
 
@@ -156,7 +156,7 @@ func (v *Live) Alive(i format.Incarnation) bool {
 	}
 	held, err := oslock.HeldByOther(v.tester, format.LockProcess+int64(i.Entry()))
 	if err != nil || held && !v.gone(i) {
-		return true // in doubt it lives: nothing is taken from it
+		return true // in doubt it counts as alive: then no process takes anything from it
 	}
 	if v.guest == nil {
 		raise(&e.Dead, uint64(i))
@@ -169,8 +169,9 @@ func (v *Live) Alive(i format.Incarnation) bool {
 }
 
 // gone reports whether the system says that the process of an incarnation is gone, although
-// its byte is locked: a fork made in the very moment of the claim may have the description
-// of the lock. The look at the incarnation comes last, so number and namespace were its own.
+// its byte is locked: a fork made at the very moment of the claim may have the description
+// with the lock. gone reads the incarnation last, so the number and the namespace belonged
+// to it.
 func (v *Live) gone(i format.Incarnation) bool {
 	e := &v.words.Processes[i.Entry()]
 	pid, namespace := e.PID.Load(), e.Namespace.Load()
@@ -180,8 +181,8 @@ func (v *Live) gone(i format.Incarnation) bool {
 	return oslock.ProcessGone(int(pid))
 }
 
-// Reap cleans up after dead members, and returns how many entries it made ready for others. It
-// asks the kernel about each entry.
+// Reap cleans up after dead members, and returns how many entries it made free for new ones.
+// It asks the kernel about each entry.
 func (v *Live) Reap() int {
 	if v.guest != nil {
 		return 0
@@ -194,16 +195,16 @@ func (v *Live) Reap() int {
 }
 
 const (
-	neighboursAsked = 2  // living ones
-	entriesAsked    = 16 // besides, by one ReapSome
+	neighboursAsked = 2  // how many living members after its own entry ReapSome asks about
+	entriesAsked    = 16 // how many other entries one ReapSome asks about
 )
 
-// ReapSome is Reap for one who does so all the time, as all members do: if each asked about
-// each, many of them would do nothing else. It asks about those that follow it in the table, up
-// to the second one that lives, and about the next piece of the table. So a dead member is
-// found at once by the living ones before it; if these stand still, whoever else is there
-// finds it when its piece comes. ReapSome returns how many it asked about. One goroutine of a
-// process at a time calls it.
+// ReapSome is Reap for regular calls, which all members make: if each member asked about all
+// others, many members would do nothing else. It asks about the entries after its own in the
+// table, up to the second living member, and about the next piece of the table. So the
+// living members before a dead one find it at once. If these stand still, any other member
+// finds it when its piece comes. ReapSome returns how many entries it asked about. One
+// goroutine of a process at a time calls it.
 func (v *Live) ReapSome() (asked int) {
 	if v.guest != nil {
 		return 0
@@ -230,10 +231,10 @@ func (v *Live) entriesUsed() int {
 	return int(min(v.words.ProcessesUsed.Load(), format.NumProcesses))
 }
 
-// theDead are members that were found dead.
+// theDead has the members that a process has found dead.
 type theDead struct {
 	entries []int
-	of      [format.NumProcesses]uint64 // their incarnations, by entry; 0: not dead
+	of      [format.NumProcesses]uint64 // by entry: the dead incarnation; 0: not dead
 }
 
 // note adds the owner of an entry.
@@ -242,13 +243,13 @@ func (d *theDead) note(i int, old format.Incarnation) {
 	d.entries = append(d.entries, i)
 }
 
-// has reports whether a word names one of them.
+// has reports whether a word names a dead incarnation.
 func (d *theDead) has(word uint64) bool {
 	return word != 0 && d.of[format.Incarnation(word).Entry()] == word
 }
 
-// look finds out whether the owner of an entry lives. It notes a dead one, whose death it has
-// announced.
+// look finds out whether the owner of an entry lives. It announces the death of a dead one,
+// and notes it in d.
 func (v *Live) look(i int, d *theDead) (lives bool) {
 	old := format.Incarnation(v.words.Processes[i].Incarnation.Load())
 	if old == 0 || old == v.incarnation {
@@ -263,14 +264,14 @@ func (v *Live) look(i int, d *theDead) (lives bool) {
 	return false
 }
 
-// bury cleans up after the dead, and returns how many entries it made ready for others.
+// bury cleans up after dead members, and returns how many entries it made free for new ones.
 func (v *Live) bury(d *theDead) (n int) {
 	if len(d.entries) == 0 {
 		return 0
 	}
 	v.letGoOf(d)
 	for _, i := range d.entries {
-		v.Assure() // L16: of lost words all entries may seem dead, and each means a look at all locks
+		v.Assure() // L16: with lost words all entries may seem dead, and for each retire looks at all locks
 		e, old, off := &v.words.Processes[i], format.Incarnation(d.of[i]), format.LockReap+int64(i)
 		if ok, err := oslock.TryLock(v.locks, off, false); err != nil || !ok {
 			continue
@@ -280,7 +281,7 @@ func (v *Live) bury(d *theDead) (n int) {
 			e.Incarnation.Store(0)
 			n++
 		}
-		_ = oslock.Unlock(v.locks, off) // kept: a new member cannot use the entry, no more
+		_ = oslock.Unlock(v.locks, off) // if it fails, no new member can use the entry, which is harmless
 	}
 	return n
 }
@@ -311,17 +312,17 @@ func (v *Live) letGoOf(d *theDead) {
 	}
 }
 
-// retire removes what a dead incarnation left in its entry, and what names the entry and not
-// the incarnation, before the next owner comes. The caller has the right to give the entry
-// away. A process that stops in the middle leaves it to the next one: doing it twice is
-// harmless. Nobody has to wait for it (L11).
+// retire clears the entry of a dead incarnation, and the bits and words that name the entry
+// and not the incarnation, before the next owner comes. The caller has the right to give the
+// entry away. If it stops in the middle, the next process does it again, which is harmless.
+// No process has to wait for it (L11).
 func (v *Live) retire(dead format.Incarnation) {
 	invariant.Point("entry.retired")
 	v.stopWaiting(dead.Entry())
 	e := &v.words.Processes[dead.Entry()]
 	v.doubtOver(e)
 	v.words.Leaked.Add(e.Reserved.Swap(0))
-	if e.Commits.Load() != 0 || e.Heartbeat.Load() != 0 || e.Active.Load() != 0 { // else it only read
+	if e.Commits.Load() != 0 || e.Heartbeat.Load() != 0 || e.Active.Load() != 0 { // otherwise it has only read
 		v.words.SweepWish.Store(1)
 	}
 	e.Active.Store(0)
@@ -331,7 +332,7 @@ func (v *Live) retire(dead format.Incarnation) {
 // Process is a member of the space, for display.
 type Process struct {
 	Incarnation format.Incarnation
-	PID         int  // as this process knows it; if Foreign, the number in its own PID namespace
+	PID         int  // its number in this process's PID namespace; if Foreign, in its own
 	Foreign     bool // it is in a PID namespace that this process cannot see
 	Command     string
 	Started     time.Time
@@ -357,8 +358,8 @@ func (v *Live) Processes() []Process {
 	return list
 }
 
-// describe reads the entry of an incarnation. What it says may be of a
-// successor if the entry changes hands meanwhile; it is for people only.
+// describe reads the entry of an incarnation. If the entry gets a new owner meanwhile, the
+// result may be about that one: so it is only for display.
 func (v *Live) describe(inc format.Incarnation) Process {
 	e := &v.words.Processes[inc.Entry()]
 	command := e.Command
@@ -375,8 +376,8 @@ func (v *Live) describe(inc format.Incarnation) Process {
 	}
 }
 
-// Accompanied reports whether there is another living member; if active is set, one that uses
-// its lists of free space.
+// Accompanied reports whether there is another living member; if active is set, whether
+// there is one that uses its lists of free space.
 func (v *Live) Accompanied(active bool) bool {
 	for i := range v.entriesUsed() {
 		e := &v.words.Processes[i]
@@ -389,7 +390,7 @@ func (v *Live) Accompanied(active bool) bool {
 }
 
 // saidToBeStopped reports whether the system says that the process of an incarnation is
-// stopped, or traced. False means nothing.
+// stopped or traced. False proves nothing.
 func (v *Live) saidToBeStopped(i format.Incarnation) bool {
 	e := &v.words.Processes[i.Entry()]
 	pid, namespace := e.PID.Load(), e.Namespace.Load()

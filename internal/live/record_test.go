@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// The record is opened after the words were found sealed, and reads one of them: a file that
-// was cut in between is one that was cut before.
+// The record is opened after the seal of the words was verified, and reads one of the words.
+// A file that was truncated in between counts as one that was truncated before.
 func TestOpen_CutBeforeItsRecord(t *testing.T) { // L14
 	s := heaptest.Open(t, 1<<20)
 	info, err := os.Stat(filepath.Join(s.Dir, engine.HeapName))

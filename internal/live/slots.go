@@ -12,59 +12,59 @@ import (
 )
 
 const (
-	maxLocalSlots = 1024 // that one process uses
-	sharedSlots   = 64   // of these are kept for readers that share a slot
+	maxLocalSlots = 1024 // how many slots one process may use
+	sharedSlots   = 64   // how many of these are kept for readers that share a slot
 	slotHints     = 64
 )
 
-// localSlots are the reader slots that belong to this process. A reader takes one of the
-// process's own by one compare-and-swap, as a rule the one that its goroutine had before, so
-// that goroutines do not write into each other's cache lines; the search in the shared
-// table happens only when the process needs more than ever before.
+// localSlots has the reader slots that belong to this process. A reader takes one of them by
+// one compare-and-swap. It usually takes the one that its goroutine had before, so that
+// goroutines do not write to each other's cache lines. The process searches the shared table
+// only when it needs more slots than ever before.
 type localSlots struct {
 	local [maxLocalSlots]localSlot
-	hints [slotHints]atomic.Uint32 // by goroutine: the local slot that was free last
+	hints [slotHints]atomic.Uint32 // by goroutine: the local slot that it had last
 	// claimed is table.n for readers without the mutex.
 	claimed atomic.Int64
 	table   struct {
 		sync.Mutex
-		n    int  // slots claimed
+		n    int  // how many slots are claimed
 		gone bool // the membership has ended, and the words may be unmapped
 	}
 	scan struct {
 		sync.Mutex
-		slot *format.LiveSlot // for Protected alone (L12); nil: it has not joined
+		slot *format.LiveSlot // only for Protected (L12); nil: this process has not joined
 	}
 	shared struct {
 		sync.Mutex
-		held []*Hold // by more than one reader each, when slots run out
-		free []int   // slots for sharing that hold nothing
+		held []*Hold // holds that several readers share, when slots run out
+		free []int   // slots for sharing that hold no version
 	}
 }
 
-// localSlot is one of them, in a cache line of its own.
+// localSlot is a local slot, in its own cache line.
 type localSlot struct {
 	words *format.LiveSlot
-	used  atomic.Uint32 // 1: a reader has it, or it is one for sharing
+	used  atomic.Uint32 // 1: a reader has it, or it is a slot for sharing
 	_     [52]byte
 }
 
-// Hold is a reader's claim on a version: the heap reclaims nothing that its state reaches
-// until Release.
+// Hold is a reader's claim on a version: until Release the heap reclaims no block that its
+// state reaches.
 type Hold struct {
 	State format.Addr
 	index int32 // of the local slot, plus 1; 0: nothing is held
 	refs  int32 // under shared.Mutex; 0: not shared
 }
 
-// ofGuest is the index of what a guest holds.
+// ofGuest is the index in a guest's Hold.
 const ofGuest = -1
 
 // Held reports whether Release has something to release.
 func (h *Hold) Held() bool { return h.index != 0 }
 
 // HoldCurrent claims the newest version. It takes no lock and makes no system call, unless
-// this process never held as many versions at once.
+// this process holds more versions at once than ever before.
 func (v *Live) HoldCurrent() (h Hold) {
 	whole := false
 	defer func() {
@@ -89,10 +89,10 @@ func (v *Live) HoldIn(h *Hold) {
 	h.State = v.fillSlot(i)
 }
 
-// HoldUnless is HoldIn, unless closed is set: then it reports false. The slot is
-// taken before the look, in this process's own memory, and Idle is asked after
-// closed was set: so either the reader sees that the space is closed, or the
-// closer sees that the slot is taken, and the words stay mapped.
+// HoldUnless is HoldIn, unless closed is set: then it reports false. It first takes the
+// slot, in this process's own memory, and then looks at closed. The closer first sets closed
+// and then calls Idle. So either the reader sees that the space is closed, or the closer
+// sees that the slot is taken and keeps the words mapped.
 func (v *Live) HoldUnless(h *Hold, closed *atomic.Bool) (ok bool) {
 	if closed.Load() {
 		return false
@@ -113,7 +113,7 @@ func (v *Live) HoldUnless(h *Hold, closed *atomic.Bool) (ok bool) {
 	return true
 }
 
-// leaveSlot makes a local slot one that can be taken.
+// leaveSlot makes a local slot free to be taken.
 func (v *Live) leaveSlot(i int) { clear32(&v.slots.local[i].used) }
 
 // Idle reports whether this process holds no version.
@@ -177,15 +177,15 @@ func (v *Live) TryRelease(h *Hold) {
 	v.leaveSlot(i)
 }
 
-// takeSlot takes an idle slot of this process, claiming another one of the
-// shared table if there is none; -1 if no more are to be had.
+// takeSlot takes an idle slot of this process. If there is none it claims another slot of
+// the shared table; -1 if that has none left.
 func (v *Live) takeSlot() int {
 	hint := &v.slots.hints[slotHint(goroutine.ID())]
 	n, last := int(v.slots.claimed.Load()), int(hint.Load())
 	if last < n && v.slots.local[last].take() {
 		return last
 	}
-	for k := range n { // the next ones first: where many are held, those before it are, too
+	for k := range n { // the next ones first: if many slots are held, those before the hint are
 		if i := (last + 1 + k) % n; v.slots.local[i].take() {
 			hint.Store(uint32(i))
 			return i
@@ -201,13 +201,13 @@ func (v *Live) takeSlot() int {
 // take takes the slot, if no reader has it.
 func (s *localSlot) take() bool { return s.used.Load() == 0 && s.used.CompareAndSwap(0, 1) }
 
-// slotHint returns which hint is a goroutine's.
+// slotHint returns the index of a goroutine's hint.
 func slotHint(goroutine uintptr) uint64 {
 	return uint64(goroutine) * 0x9e3779b97f4a7c15 >> 32 % slotHints
 }
 
-// claimSlot claims a free slot of the shared table for this process, which may
-// have as many as the limit.
+// claimSlot claims a free slot of the shared table for this process, which may have at most
+// limit slots.
 func (v *Live) claimSlot(limit int) int {
 	v.slots.table.Lock()
 	defer v.slots.table.Unlock()
@@ -233,18 +233,18 @@ func (v *Live) claimAny() *format.LiveSlot {
 		if slot.Owner.Load() != 0 {
 			continue
 		}
-		raise(&v.words.SlotsUsed, uint64(i)+1) // first: a cleaning up looks no further
+		raise(&v.words.SlotsUsed, uint64(i)+1) // first: cleaning up looks no further
 		if !slot.Owner.CompareAndSwap(0, uint64(v.incarnation)) {
 			continue
 		}
-		slot.State.Store(0) // of a dead owner, protected nothing
+		slot.State.Store(0) // a dead owner's state, which protects nothing
 		return slot
 	}
 	return nil
 }
 
-// shareHold claims the newest version together with other readers of this
-// process that hold it, when there are no more slots; ok is false if closed is set.
+// shareHold claims the newest version together with other readers of this process that hold
+// it, when there are no slots left; ok is false if closed is set.
 func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
 	if v.guest != nil {
 		return v.guest.hold(v, closed)
@@ -254,7 +254,7 @@ func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
 		if ok || closed != nil && closed.Load() {
 			return h, ok
 		}
-		runtime.Gosched() // so many versions are held by this process alone, or no slot is left at all
+		runtime.Gosched() // this process holds as many versions as it can, or the table has no slot left
 	}
 }
 
@@ -262,12 +262,12 @@ func (v *Live) shareHold(closed *atomic.Bool) (h Hold, ok bool) {
 func (v *Live) tryShare(closed *atomic.Bool) (h Hold, ok bool) {
 	v.slots.shared.Lock()
 	defer v.slots.shared.Unlock()
-	if closed != nil && closed.Load() { // before the lock was taken, so Idle does not see this reader
+	if closed != nil && closed.Load() { // Idle does not see this reader before it holds the mutex
 		return Hold{}, false
 	}
 	current := v.Current()
 	for _, h := range v.slots.shared.held {
-		if h.State == current && h.refs > 0 { // held: hence not reused, hence the same version
+		if h.State == current && h.refs > 0 { // the version is held, so its block was not reused: it is the same version
 			h.refs++
 			return Hold{State: h.State, index: h.index, refs: 1}, true
 		}
@@ -296,7 +296,7 @@ func (v *Live) sharedSlot() int {
 	return v.claimSlot(maxLocalSlots)
 }
 
-// releaseShared releases one reader's part of a shared claim.
+// releaseShared ends one reader's part of a shared claim.
 func (v *Live) releaseShared(h *Hold) {
 	index := h.index
 	h.index = 0
@@ -315,7 +315,7 @@ func (v *Live) releaseShared(h *Hold) {
 		}
 		if s.refs--; s.refs == 0 {
 			v.slots.shared.held = slices.Delete(v.slots.shared.held, i, i+1)
-			v.slots.shared.free = append(v.slots.shared.free, int(index)-1) // nobody takes it before the mutex is free
+			v.slots.shared.free = append(v.slots.shared.free, int(index)-1) // no reader takes it before the mutex is free
 			v.slots.local[index-1].words.State.Store(0)
 		}
 		return
@@ -360,19 +360,19 @@ func (v *Live) Readers() []Reader {
 
 // Protected is the set of versions that must stay readable.
 type Protected struct {
-	// Current is the newest version when the scan began: the outcome may reclaim only
-	// what it or an older version freed.
+	// Current is the newest version when the scan began: by this result a process may
+	// reclaim only blocks that Current or an older version has freed.
 	Current format.Version
-	// Versions are the protected ones, ascending, Current included.
+	// Versions has the protected versions, ascending, Current included.
 	Versions []format.Version
-	// States are their state blocks, in the same order.
+	// States has their state blocks, in the same order.
 	States []format.Addr
-	// Unknown says that there may be others, so that nothing may be reclaimed.
+	// Unknown says that there may be others: then no process may reclaim anything.
 	Unknown bool
 }
 
-// Covers reports whether a protected version can see a block that was written
-// by birth and freed by freed, and names it (I2 of the heap).
+// Covers reports whether a protected version can see a block that version birth wrote and
+// version freed freed, and returns such a version (I2 of the heap).
 func (p *Protected) Covers(birth, freed format.Version) (format.Version, bool) {
 	if p.Unknown {
 		return p.Current, true
@@ -384,26 +384,27 @@ func (p *Protected) Covers(birth, freed format.Version) (format.Version, bool) {
 	return 0, false
 }
 
-// States reads state blocks, of which some may be no state blocks any more.
+// States reads state blocks. Some may no longer be state blocks.
 type States interface {
-	// VersionOf returns the version of the state block at a; 0 for an address
-	// that cannot be one.
+	// VersionOf returns the version of the state block at a; 0 for an address where no state
+	// block can be.
 	VersionOf(a format.Addr) format.Version
-	// Pins calls add with the checkpoints that the state at a lists, if it is one.
+	// Pins calls add with the checkpoints that the state at a lists, if there is a state.
 	Pins(a format.Addr, add func(state format.Addr, version format.Version))
 }
 
-// Protected scans for the protected versions into p: those that are held, those of the
+// Protected scans for the protected versions into p: versions that are held, versions of
 // anchors, and the checkpoints that any of these lists.
 //
 // The order is that of L4 and L5: Current, then the reader slots, then the anchor slots. The
-// scan holds Current while it reads it, by a slot kept for this (L12). Otherwise its block
-// could become that of another state first, perhaps of one that is being written, whose
-// checkpoints nobody can read yet. A slot whose owner is 0 protects nothing. A state that is
-// read while its reader still validates may be no state any more. Then the reader fails to
-// validate, and the versions that were read protect too much at worst, so nonsensical ones
-// are harmless. A checkpoint made after the scan began pins a version that is not older than
-// Current, and the outcome reclaims nothing that such a version needs.
+// scan holds Current while it reads it, by a slot kept for this (L12). Otherwise another
+// state could reuse its block first, perhaps one that is being written, whose checkpoints
+// cannot be read yet. A slot whose owner is 0 protects nothing. If a reader is still
+// validating its slot, the state that the scan reads there may no longer be a state. Then
+// the reader fails to validate, and the versions that the scan has read protect too much at
+// worst: so nonsensical ones are harmless. A checkpoint made after the scan began pins a
+// version that is not older than Current, and by the result no process reclaims anything
+// that such a version needs.
 func (v *Live) Protected(p *Protected, s States) {
 	v.slots.scan.Lock() // one scan of the process at a time
 	defer v.slots.scan.Unlock()

@@ -12,7 +12,7 @@ import "github.com/everheap/everheap/internal/format"
 // link is read from a block that another process may have taken meanwhile.
 //
 // Both fail if the head is of another epoch: a sweep has begun, and the caller no longer
-// owns what it holds.
+// owns its free space.
 
 const (
 	headAddrBits = 40
@@ -28,9 +28,9 @@ func packHead(offset, epoch uint64) uint64 { return offset>>4 | epoch<<headAddrB
 // headOffset unpacks the offset.
 func headOffset(head uint64) uint64 { return head & headAddrMask << 4 }
 
-// TakeStack takes all batches of stack i: the first one, 0 if there is none.
-// ok is false if the epoch is another one. Batches are named by their offsets
-// in the window; 0 is nil.
+// TakeStack takes all batches of stack i, and returns the first one; 0 if there is none. ok
+// is false if the stack has another epoch. A batch is named by its offset in the window; 0
+// is nil.
 func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 	head := &v.words.Stacks[i].Head
 	for {
@@ -39,15 +39,15 @@ func (v *Live) TakeStack(i int, epoch uint64) (first uint64, ok bool) {
 			return 0, false
 		}
 		if headOffset(h) == 0 || head.CompareAndSwap(h, h&^headAddrMask) {
-			v.Assure() // what is in them is nobody else's (L16)
+			v.Assure() // no other process owns the contents of the batches (L16)
 			return headOffset(h), true
 		}
 	}
 }
 
-// PushStack puts the chain from first on stack i; link stores the address that
-// was on top into the chain's last batch. It reports false if the epoch is
-// another one: the chain is not the caller's any more.
+// PushStack puts the chain from first on stack i; link stores the previous top into the
+// chain's last batch. It reports false if the stack has another epoch: then the caller no
+// longer owns the chain.
 func (v *Live) PushStack(i int, epoch, first uint64, link func(next uint64)) bool {
 	head := &v.words.Stacks[i].Head
 	for {
@@ -62,15 +62,15 @@ func (v *Live) PushStack(i int, epoch, first uint64, link func(next uint64)) boo
 	}
 }
 
-// RestoreStack puts the rest of a chain that was taken back, if nothing was pushed
-// since; it reports false if something was, or if the epoch is another one.
+// RestoreStack puts the rest of a taken chain back, if no process has pushed a chain since.
+// It reports false if one has, or if the stack has another epoch.
 func (v *Live) RestoreStack(i int, epoch, first uint64) bool {
 	return v.words.Stacks[i].Head.CompareAndSwap(packHead(0, epoch&epochMask), packHead(first, epoch&epochMask))
 }
 
-// EmptyStack drops what stack i holds of an older epoch, and gives it the epoch. A sweep
-// calls it, and finds what was in the stack. A sweeper that slept while another began finds
-// a newer epoch and leaves the stack alone.
+// EmptyStack drops the batches of an older epoch from stack i, and gives the stack the
+// epoch. A sweep calls it, and later finds the space of these batches. A sweeper that slept
+// while another one began finds a newer epoch, and does not change the stack.
 func (v *Live) EmptyStack(i int, epoch uint64) {
 	head := &v.words.Stacks[i].Head
 	for {

@@ -9,37 +9,38 @@ import (
 )
 
 // Subscriptions keep segments of the journal: see package subscription, which makes and ends
-// them. Here is what the claims of segments need of them (CH1).
+// them. This file has the parts that the claims of segments need (CH1).
 
-// LostVersion takes the place of the version of a subscription that has fallen behind
-// by more than its owner allows. It keeps nothing.
+// LostVersion replaces the version of a subscription that has exceeded its limit. Such a
+// subscription keeps nothing.
 const LostVersion = format.Version(format.MaxVersion)
 
-// SubscriptionFloor returns the version up to which no subscription needs anything; LostVersion
-// if none keeps anything.
+// SubscriptionFloor returns the version up to which no subscription needs a record;
+// LostVersion if none keeps anything.
 func (v *Live) SubscriptionFloor() format.Version {
 	floor := LostVersion
 	for i := range v.words.Subscriptions {
-		if at := format.Version(v.words.Subscriptions[i].Position.Load() & format.AddrMask); at != 0 { // else the slot is free
+		if at := format.Version(v.words.Subscriptions[i].Position.Load() & format.AddrMask); at != 0 { // otherwise the slot is free
 			floor = min(floor, at)
 		}
 	}
 	return floor
 }
 
-// Subscribed reports whether there is a subscription that keeps something.
+// Subscribed reports whether any subscription keeps something.
 func (v *Live) Subscribed() bool { return v.SubscriptionFloor() != LostVersion }
 
 // KeptFloor returns the version up to which neither a recovery nor a subscription needs the
 // journal.
 func (v *Live) KeptFloor() format.Version { return min(v.JournalFloor(), v.SubscriptionFloor()) }
 
-// AwaitCopies waits until a copy says something, but for what was said since seen was loaded.
+// AwaitCopies waits until a copy reports something, for at most most. It returns at once if
+// a copy has reported since the caller loaded seen.
 func (v *Live) AwaitCopies(seen uint32, most time.Duration) {
 	oslock.FutexWait(futexWord(&v.words.CopiesFutex), seen, most)
 }
 
-// WakeCopies wakes those who wait for copies.
+// WakeCopies wakes the processes that wait for copies.
 func (v *Live) WakeCopies() {
 	v.words.CopiesFutex.Add(1)
 	oslock.FutexWake(futexWord(&v.words.CopiesFutex), math.MaxInt32)

@@ -48,7 +48,7 @@ func (v *Live) BeginSync(f SyncedFile) {
 	invariant.Point("sync.begun")
 }
 
-// EndSync ends the announcement. If the sync has failed, Failed was set before.
+// EndSync ends the announcement. If the sync has failed, the caller has set Failed before.
 func (v *Live) EndSync(f SyncedFile) {
 	invariant.Point("sync.done")
 	syncWord(v.entry, f).Add(1)
@@ -65,15 +65,16 @@ func (v *Live) doubtOver(e *format.LiveProcess) {
 	}
 }
 
-// Doubt is what a process does not know about writes to a file before it opened the file.
+// Doubt has the syncs of a file, from before a process opened the file, whose outcome it
+// does not know.
 type Doubt struct {
 	live *Live
 	file SyncedFile
-	dead uint64 // syncs whose process died before it reported the outcome
+	dead uint64 // how many syncs have no outcome because their process died
 	open []openSync
 }
 
-// openSync is a sync that was going on.
+// openSync is a sync that was announced and had not ended.
 type openSync struct {
 	owner format.Incarnation
 	count uint64
@@ -89,7 +90,7 @@ func (v *Live) Doubt(f SyncedFile) *Doubt {
 			d.open = append(d.open, openSync{format.Incarnation(e.Incarnation.Load()), n})
 		}
 	}
-	d.dead = v.doubtWord(f).Load() // after the entries: one is counted before it is cleared
+	d.dead = v.doubtWord(f).Load() // after the entries: a dead process's sync is counted before its entry is cleared
 	if d.dead == 0 && len(d.open) == 0 {
 		return nil
 	}
@@ -107,14 +108,14 @@ func (d *Doubt) Resolved() bool {
 	return d.live.doubtWord(d.file).Load() == 0 // after the entries
 }
 
-// MadeGood says that this process has written and synced again everything in the file
-// that was in doubt: later openers need not.
+// MadeGood says that this process has written and synced everything in doubt again, so later
+// openers need not.
 func (d *Doubt) MadeGood() {
-	d.live.doubtWord(d.file).CompareAndSwap(d.dead, 0) // else another one has died since
+	d.live.doubtWord(d.file).CompareAndSwap(d.dead, 0) // if it fails, another process has died since
 }
 
-// InDoubt reports whether a sync of either file has no known outcome. Nobody else
-// has the space open.
+// InDoubt reports whether a sync of either file has no known outcome. The caller knows that
+// no other process has the space open.
 func (v *Live) InDoubt() bool {
 	return v.Doubt(HeapFile) != nil || v.Doubt(JournalFile) != nil
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // watched looks at a holder that does not move, in ticks of the given lengths, over and
-// over, and returns after how long it counts as suspended, and how many looks; no more
-// than the limit.
+// over. It returns the time and the number of looks after which the holder counts as
+// suspended, at most the limit.
 func watched(ticks []time.Duration, limit int, stopped bool) (after time.Duration, looks int, accused bool) {
 	var h holderWatch
 	now := time.Now()
@@ -33,7 +33,7 @@ func TestHolderWatch(t *testing.T) {
 		what    string
 		ticks   []time.Duration
 		stopped bool
-		most    time.Duration // 0: it is not accused
+		most    time.Duration // 0: it does not count as suspended
 	}{
 		{"ordinary ticks", []time.Duration{tick}, false, graceTime + tick},
 		{"one tick in 40 is late", oneLate, false, graceTime + 2*tick + 10*longTick},
@@ -48,17 +48,17 @@ func TestHolderWatch(t *testing.T) {
 			t.Errorf("%s: accused %v after %v and %d looks, want in %v", c.what, accused, after, looks, c.most)
 		}
 	}
-	// A laptop that sleeps again and again, between which nothing is seen for long.
+	// A laptop that sleeps again and again, and is awake only for moments.
 	if after, looks, accused := watched([]time.Duration{tick, time.Hour}, 60, false); accused {
 		t.Errorf("accused after %v and %d looks, in which the machine stood still", after, looks)
 	}
-	// Whoever is woken early does not see more time pass.
+	// A waiter that wakes early does not count more time.
 	if _, looks, accused := watched([]time.Duration{time.Millisecond}, 17, false); accused {
 		t.Errorf("accused after %d looks in less than a tick", looks)
 	}
 }
 
-// A holder that moves in between is not accused, however late the ticks.
+// A holder that moves in between never counts as suspended, however late the ticks.
 func TestHolderWatch_Moves(t *testing.T) {
 	var h holderWatch
 	now := time.Now()

@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// A commit that nobody waits for changes nothing but Current; one that somebody waits
-// for takes that off, so that the next one costs nothing again.
+// A commit for which no process waits changes only Current. A commit for which a process
+// waits clears Watchers, so that the next one costs nothing again.
 func TestPublish_WakesThoseWhoWait(t *testing.T) {
 	s := heaptest.Open(t, 64<<20)
 	v := member(t, s)
@@ -27,16 +27,16 @@ func TestPublish_WakesThoseWhoWait(t *testing.T) {
 		return w.CommitFutex.Load() != before
 	}
 	if publish() || w.Watchers.Load() != 0 {
-		t.Error("a commit wakes although nobody waits")
+		t.Error("a commit wakes although no process waits")
 	}
 	seen := v.Arm()
 	if w.Watchers.Load() != 1 {
 		t.Error("who waits cannot be seen")
 	}
 	if !publish() || w.Watchers.Load() != 0 {
-		t.Error("a commit does not wake, or does not take off that somebody waits")
+		t.Error("a commit does not wake, or does not clear Watchers")
 	}
-	v.AwaitCommit(seen, time.Hour) // it has happened already
+	v.AwaitCommit(seen, time.Hour) // returns at once: the commit was before it
 	if publish() {
 		t.Error("the next commit wakes again")
 	}
@@ -65,7 +65,7 @@ func TestAwaitCommit_MissesNothing(t *testing.T) {
 	w := s.Live.Words()
 	first := w.Current.Load()
 	defer w.Current.Store(first)
-	w.Current.Store(0) // it counts the commits
+	w.Current.Store(0) // counts the commits
 	var done sync.WaitGroup
 	var sleeps atomic.Int64
 	var at [waiters]atomic.Uint64
@@ -115,7 +115,7 @@ func TestAwaitCommit_MissesNothing(t *testing.T) {
 	}
 	within(t, "telling of commits at once", done.Wait)
 	if sleeps.Load() == 0 {
-		t.Error("nobody slept")
+		t.Error("no waiter slept")
 	}
 	t.Logf("%d sleeps in %d commits", sleeps.Load(), 3*commits)
 }

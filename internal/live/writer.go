@@ -16,11 +16,11 @@ import (
 type BusyError struct {
 	What    string // the lock; "": the writer lock
 	PID     int
-	Foreign bool // the number is of a PID namespace that cannot be seen from here
+	Foreign bool // PID is a number in a PID namespace that this process cannot see
 	Command string
-	Others  int   // other processes that hold permits of the semaphore
-	Stopped bool  // the holder stands still, as far as can be seen
-	Cause   error // of the context
+	Others  int   // how many other processes hold permits of the semaphore
+	Stopped bool  // the holder seems to stand still
+	Cause   error // the error of the context
 }
 
 // Error implements error.
@@ -65,16 +65,17 @@ const (
 )
 
 const (
-	tick         = 25 * time.Millisecond // of a waiter
+	tick         = 25 * time.Millisecond // the sleep of a waiter
 	longTick     = 4 * tick              // a tick this long says more of the machine than of the holder
 	graceTicks   = 40                    // ticks without a heartbeat after which the holder counts as suspended
-	graceTime    = graceTicks * tick     // and what they take, if none is late
-	starvingWait = time.Millisecond      // from then on the lock is to be handed over
-	lockSpins    = 1000                  // looks at the lock before a waiter sleeps
+	graceTime    = graceTicks * tick     // how long these take if none is late
+	starvingWait = time.Millisecond      // after this wait the holder hands the lock over
+	lockSpins    = 1000                  // how often a waiter looks at the lock before it sleeps
 )
 
-// LockWriter takes the writer lock of the space, and lets the heart of this process beat. At
-// most one goroutine of this process may call it. ctx ends the waiting with a *BusyError.
+// LockWriter takes the writer lock of the space, and makes the heart of this process beat.
+// At most one goroutine of this process may call it at a time. ctx ends the waiting with a
+// *BusyError.
 //
 // The lock only saves wasted work (L3), so a take-over needs no agreement with the former
 // holder.
@@ -83,7 +84,7 @@ func (v *Live) LockWriter(ctx context.Context) (Grant, error) {
 	owner := &v.words.Owner
 	set64(&v.pulse.turns, v.pulse.turns.Load()+1)
 	// The swap orders the turn that was counted before the look at the heart: see pulse.
-	if owner.CompareAndSwap(0, me) || owner.Load() == me { // me: handed over after a waiter had given up, and not passed on yet (turn.Turn.PassOn)
+	if owner.CompareAndSwap(0, me) || owner.Load() == me { // me: the lock was handed to this process after its waiter had given up, and turn.Turn.PassOn has not passed it on yet
 		v.wakeHeart()
 		invariant.Point("lock.taken")
 		return Free, nil
@@ -94,17 +95,17 @@ func (v *Live) LockWriter(ctx context.Context) (Grant, error) {
 	return grant, err
 }
 
-// waitForWriter is LockWriter's way when somebody else has the lock.
+// waitForWriter is LockWriter if another process has the lock.
 func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 	me := uint64(v.incarnation)
 	w := v.words
 	began := time.Now()
-	looked := began // at the holder
+	looked := began // when it last looked at the holder
 	var watch holderWatch
 	defer func() {
 		w.Starving.CompareAndSwap(me, 0)
 		if err == nil {
-			w.Contended.Store(1) // others may sleep still; the next release looks
+			w.Contended.Store(1) // others may still sleep; the next release looks
 			invariant.Point("lock.taken")
 		}
 	}()
@@ -149,8 +150,8 @@ func (v *Live) waitForWriter(ctx context.Context) (grant Grant, err error) {
 	}
 }
 
-// spinForLock tries to take the lock for a few microseconds: most transactions
-// are shorter than it takes to fall asleep.
+// spinForLock tries to take the lock for a few microseconds: falling asleep takes longer
+// than most transactions.
 func (v *Live) spinForLock() bool {
 	me := uint64(v.incarnation)
 	for range lockSpins {
@@ -166,7 +167,7 @@ func (v *Live) spinForLock() bool {
 	return false
 }
 
-// sleepForLock waits for a release, for at most a tick or the context.
+// sleepForLock sleeps until a release, a tick or the end of the context.
 func (v *Live) sleepForLock(ctx context.Context, seen uint32) {
 	d := tick
 	if deadline, ok := ctx.Deadline(); ok {
@@ -179,47 +180,47 @@ func (v *Live) sleepForLock(ctx context.Context, seen uint32) {
 
 // holderWatch adds up how long one holder has not moved.
 //
-// It counts time that this process saw pass in ordinary ticks. A tick that took much too
-// long says more about the machine than about the holder: it does not count, so a resumed
-// laptop or an overloaded machine accuses nobody. But it does not erase what was counted
-// before; and if all ticks are late, others have outrun a holder that did not move in that
-// many of them.
+// It counts the time that passed in ordinary ticks of this process. A tick that took much
+// too long says more about the machine than about the holder: it does not count, so a
+// resumed laptop or an overloaded machine makes no holder look suspended. But such a tick
+// does not erase the time counted before. And if all ticks are late, the holder counts as
+// suspended after graceTicks of them in which it did not move.
 //
-// A process that nobody has stopped can be taken for suspended, too, if its heart does not beat
-// for all that time while waiters get their ticks. Its heart is a goroutine: it does not beat if
-// the process gets no processor (a lower priority, a limit of its group, more load than others
-// have), or if all that Go has for it, GOMAXPROCS, are in page faults that wait for the disk.
-// Measured on two processors with 20 to 30 busy processes: up to 0.7 s between two beats, and up
-// to 1.6 s in a process of lower priority; never 1 ms for the beat itself, also while the file
-// system was syncing all the time. It costs what a suspension costs: the transaction, which is
-// ErrSuspended, and nothing else (L3).
+// A process that is not stopped can look suspended, too, if its heart does not beat for all
+// that time while waiters get their ticks. The heart is a goroutine. It does not beat if the
+// process gets no processor (a lower priority, a limit of its group, more load than others
+// have), or if all of Go's GOMAXPROCS threads are in page faults that wait for the disk.
+// Measured on two processors with 20 to 30 busy processes: up to 0.7 s between two beats,
+// and up to 1.6 s in a process of lower priority; never 1 ms for the beat itself, also while
+// the file system was syncing all the time. The cost is that of a suspension: one
+// transaction, which fails with ErrSuspended, and nothing else (L3).
 //
-// If the system says at every look that the holder is stopped, the machine is not the
-// cause: all time since the first of these looks counts. That is only a hint, available
-// for processes of the same PID namespace, and where /proc is.
+// If the system says at every look that the holder is stopped, the machine is not the cause:
+// all time since the first of these looks counts. That is only a hint, which needs /proc and
+// a process of the same PID namespace.
 //
-// So a waiter takes over from a stopped holder after the grace time and a tick if the
-// system says that it is stopped; otherwise after up to twice the grace time of ordinary
-// ticks, besides the late ones; and at the latest after graceTicks late ones.
+// So a waiter takes over from a stopped holder after the grace time and one tick if the
+// system says that it is stopped. Otherwise it takes over after up to twice the grace time
+// in ordinary ticks, late ones not counted; and at the latest after graceTicks late ones.
 type holderWatch struct {
 	holder    format.Incarnation
 	heartbeat uint64
 	commits   uint64
 	last      time.Time
-	still     time.Duration // in ordinary ticks
-	ticks     int           // of those
+	still     time.Duration // time without a movement, in ordinary ticks
+	ticks     int           // how many ordinary ticks that was
 	late      int           // ticks that took much too long
-	stopped   time.Time     // of the first look since which the system says so; zero: it does not
+	stopped   time.Time     // the first of the looks at which the system has said all along that the holder is stopped; zero: it does not say so
 }
 
-// suspended is called once a tick and reports whether the holder has stood still for
-// the whole grace time.
+// suspended reports whether the holder has stood still for the whole grace time. A waiter
+// calls it once a tick.
 func (h *holderWatch) suspended(v *Live, holder format.Incarnation) bool {
 	e := &v.words.Processes[holder.Entry()]
 	return h.look(holder, e.Heartbeat.Load(), e.Commits.Load(), time.Now(), func() bool { return v.saidToBeStopped(holder) })
 }
 
-// look is suspended with what is seen at the look.
+// look is suspended with the values that the caller has read.
 func (h *holderWatch) look(holder format.Incarnation, heartbeat, commits uint64, now time.Time, stopped func() bool) bool {
 	if holder != h.holder || heartbeat != h.heartbeat || commits != h.commits {
 		*h = holderWatch{holder: holder, heartbeat: heartbeat, commits: commits, last: now}
@@ -227,7 +228,7 @@ func (h *holderWatch) look(holder format.Incarnation, heartbeat, commits uint64,
 	}
 	elapsed := now.Sub(h.last)
 	if elapsed < tick*3/4 {
-		return false // woken early: not a tick
+		return false // the waiter woke early: this was not a tick
 	}
 	h.last = now
 	if elapsed > longTick {
@@ -247,8 +248,8 @@ func (h *holderWatch) look(holder format.Incarnation, heartbeat, commits uint64,
 	return h.still >= graceTime && h.ticks >= graceTicks/2 || h.late >= graceTicks
 }
 
-// UnlockWriter releases the writer lock, if this process still has it: to a starving
-// process if there is one, otherwise to any.
+// UnlockWriter releases the writer lock, if this process still has it. It hands the lock to
+// a starving process if there is one.
 func (v *Live) UnlockWriter() {
 	me := uint64(v.incarnation)
 	w := v.words

@@ -8,25 +8,25 @@ import (
 )
 
 // Dir is the directory of a space, opened once. The library reaches the files in it through
-// the descriptor: so it works in that directory, wherever that was moved to, and never in
-// another one that has got its name.
+// the descriptor. So it works in that directory even after a move, and never in another
+// directory that has taken the name.
 //
-//	M7  What a Dir opens, moves or removes lies in the directory that was opened. No
+//	M7  A Dir opens, renames and removes only files of the directory that was opened. No
 //	    method looks up a path from the root again.
 type Dir struct {
 	f    *os.File
-	path string // by which it was opened
+	path string // the path by which it was opened
 	id   FileID
 }
 
-// FileID tells a file from all others while a process has it open.
+// FileID identifies a file while a process has it open.
 type FileID struct{ Device, Inode uint64 }
 
-// Status is what the system says about a file.
+// Status is the system's information about a file.
 type Status struct {
 	FileID
 	Size  int64
-	Disk  int64 // bytes that it takes on disk
+	Disk  int64 // bytes that the file takes on disk
 	Links uint64
 }
 
@@ -45,15 +45,15 @@ func OpenDir(path string) (*Dir, error) {
 	return d, nil
 }
 
-// Path returns where the directory is now, for messages: the path by which it was
-// opened, if that still leads to it, or the one that the system knows. After Close, or
-// if the directory was removed, it is the path by which it was opened.
+// Path returns the present path of the directory, for messages: the path by which it was
+// opened, if that still names it, and otherwise the path that the system knows. After Close,
+// or if the directory was removed, it is the path by which it was opened.
 func (d *Dir) Path() string {
 	if s, err := statusAt(d.path); err == nil && s.FileID == d.id {
 		return d.path
 	}
 	if s, err := StatusOf(d.f); err != nil || s.Links == 0 {
-		return d.path // it is nowhere any more
+		return d.path // it was removed
 	}
 	if now := currentPath(d.f); now != "" {
 		return now
@@ -84,14 +84,14 @@ func (d *Dir) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 // Stat returns the status of the file that has the name now, by one system call.
 func (d *Dir) Stat(name string) (Status, error) { return statAt(d, name) }
 
-// Has reports whether the name leads to the file.
+// Has reports whether the name names the file.
 func (d *Dir) Has(name string, id FileID) bool {
 	s, err := d.Stat(name)
 	return err == nil && s.FileID == id
 }
 
-// Again opens a file in the directory once more. The name must lead to the very file f;
-// otherwise the error is an ErrReplaced.
+// Again opens the file f once more, by its name in the directory. If the name names another
+// file, the error is an ErrReplaced.
 func (d *Dir) Again(f *os.File, name string, flag int) (*os.File, error) {
 	want, err := StatusOf(f)
 	if err != nil {
@@ -111,21 +111,21 @@ func (d *Dir) Again(f *os.File, name string, flag int) (*os.File, error) {
 	return again, nil
 }
 
-// Rename gives a file in the directory another name there, and replaces what had that name.
+// Rename renames a file in the directory, and replaces a file that has the new name.
 func (d *Dir) Rename(from, to string) error { return renameAt(d, from, to) }
 
 // Remove removes a file from the directory.
 func (d *Dir) Remove(name string) error { return removeAt(d, name) }
 
-// Sync makes the names in the directory durable. An error wraps ErrIO, or is that of
-// opening it for that.
+// Sync makes the names in the directory durable. An error wraps ErrIO, or is that of opening
+// the directory.
 func (d *Dir) Sync() error { return d.sync(".") }
 
 // SyncParent makes the name of the directory durable. An error wraps ErrIO, or is that
 // of opening the parent.
 func (d *Dir) SyncParent() error { return d.sync("..") }
 
-// sync syncs the directory that has a name in this one.
+// sync syncs the directory with a name in this one.
 func (d *Dir) sync(name string) error {
 	f, err := openAt(d, name, os.O_RDONLY, 0)
 	if err != nil {

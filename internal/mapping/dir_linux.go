@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// retried repeats a call while a signal interrupts it.
+// retried repeats a call while signals interrupt it.
 func retried[T any](call func() (T, error)) (T, error) {
 	for {
 		if v, err := call(); err != unix.EINTR {
@@ -19,7 +19,7 @@ func retried[T any](call func() (T, error)) (T, error) {
 	}
 }
 
-// openDirectory opens a directory, and nothing else. It needs no permission to list it.
+// openDirectory opens a directory, and fails for any other file. It needs no permission to list the directory.
 func openDirectory(path string) (*os.File, error) {
 	fd, err := retried(func() (int, error) { return unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
 	if err != nil {
@@ -28,8 +28,8 @@ func openDirectory(path string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// within runs a system call with the descriptor of the directory, which a concurrent
-// Close cannot close meanwhile.
+// within runs a system call with the descriptor of the directory. A concurrent Close does
+// not close the descriptor meanwhile.
 func (d *Dir) within(op, name string, call func(fd int) error) error {
 	conn, err := d.f.SyscallConn()
 	if err != nil {
@@ -94,11 +94,11 @@ func StatusOfFile(f File) (Status, error) {
 	return statusOf(&st), err
 }
 
-// StatusIn returns the status that is in a FileInfo.
+// StatusIn returns the status in a FileInfo.
 func StatusIn(info os.FileInfo) (Status, error) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return Status{}, errors.New("the file system does not tell inodes")
+		return Status{}, errors.New("the file system does not report inode numbers")
 	}
 	return Status{FileID: FileID{uint64(st.Dev), st.Ino}, Size: st.Size, Disk: st.Blocks * 512, Links: uint64(st.Nlink)}, nil
 }
@@ -117,8 +117,8 @@ func removeAt(d *Dir, name string) error {
 	return d.within("remove", name, func(fd int) error { return unix.Unlinkat(fd, name, 0) })
 }
 
-// currentPath returns the path that the system knows of an open file; of a file that
-// has none any more it says so in words; "": it is not known.
+// currentPath returns the system's path of an open file; "": unknown. If the file was
+// removed, the system says so in the path.
 func currentPath(f *os.File) string {
 	conn, err := f.SyscallConn()
 	if err != nil {

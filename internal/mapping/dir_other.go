@@ -14,13 +14,13 @@ func statAt(d *Dir, name string) (Status, error) { return Status{}, errSystem }
 
 func statusAt(path string) (Status, error) { return Status{}, errSystem }
 
-// StatusOf returns the status of an open file; this system has none such.
+// StatusOf is not supported on this system.
 func StatusOf(f *os.File) (Status, error) { return Status{}, errSystem }
 
-// StatusOfFile is StatusOf for a File.
+// StatusOfFile is not supported on this system.
 func StatusOfFile(f File) (Status, error) { return Status{}, errSystem }
 
-// StatusIn returns the status that is in a FileInfo; this system has none such.
+// StatusIn is not supported on this system.
 func StatusIn(info os.FileInfo) (Status, error) { return Status{}, errSystem }
 
 func renameAt(d *Dir, from, to string) error { return errSystem }

@@ -2,14 +2,14 @@ package mapping
 
 import "sync/atomic"
 
-// redirtied is a File that wants to know of Redirty: a test disk that forgets what it could
-// not write.
+// redirtied is a File that Redirty tells of its pages: a test disk that drops changes which
+// it could not write.
 type redirtied interface{ Redirtied(off, n int64) }
 
-// Redirty marks the pages of the n bytes at off as changed, so that the next Sync writes
-// them: after a failed sync the kernel marks pages clean that are not on disk. It changes
-// nothing, and others may write there meanwhile, since adding zero is one step for the
-// processor. It does nothing in a read-only region.
+// Redirty marks the pages of the n bytes at off as dirty, so that the next Sync writes them:
+// after a failed sync the kernel marks pages as clean that are not on disk. It does not
+// change the bytes. Other processes may write there meanwhile, since it adds zero to a word
+// atomically. It does nothing in a read-only region.
 func (r *Region) Redirty(off, n int64) {
 	if r.rw == 0 || off < 0 || n <= 0 || uint64(off) >= r.size {
 		return
@@ -23,8 +23,9 @@ func (r *Region) Redirty(off, n int64) {
 	}
 }
 
-// Unreadable reports whether the disk cannot deliver the page at off, so that touching it
-// faults. With an old kernel that cannot say, it only looks at the length of the file.
+// Unreadable reports whether the disk cannot deliver the page at off, so that touching the
+// page faults. On an old kernel, which cannot say so, it compares off with the length of the
+// file.
 func (r *Region) Unreadable(off uint64) bool {
 	if off >= r.size || r.closed.Load() {
 		return true

@@ -12,22 +12,22 @@ var (
 	// ErrNoSpace: the disk, a quota or the window is full, or the file has reached the
 	// size limit of the process. Earlier data are intact.
 	ErrNoSpace = errors.New("no space left")
-	// ErrAddressInUse: something else is mapped in the window.
+	// ErrAddressInUse: another mapping lies in the window.
 	ErrAddressInUse = errors.New("the address range is in use")
 	// ErrUnsupported: this machine, build, file system or limit cannot hold a space;
 	// every such error is an *UnsupportedError.
 	ErrUnsupported = errors.New("not supported")
-	// ErrReplaced: another file has taken the name of an open one.
-	ErrReplaced = errors.New("another file has taken its place")
+	// ErrReplaced: the name of an open file names another file now.
+	ErrReplaced = errors.New("the file was replaced by another one")
 	// ErrIO: reading, writing or syncing a file failed.
 	ErrIO = errors.New("input/output error")
 )
 
-// UnsupportedError says what is not supported and what to do about it; it is
-// an ErrUnsupported.
+// UnsupportedError is an ErrUnsupported that says what is not supported, why, and what to
+// do.
 type UnsupportedError struct {
 	What   string // "the file system of /mnt (nfs)"
-	Reason string // why it cannot work
+	Reason string // why that cannot work
 	Advice string // what to do
 }
 
@@ -39,9 +39,9 @@ func (e *UnsupportedError) Error() string {
 // Is makes every UnsupportedError an ErrUnsupported.
 func (e *UnsupportedError) Is(target error) bool { return target == ErrUnsupported }
 
-// classify turns an error of a file operation into an ErrNoSpace if it says that space is
-// short, and otherwise into an ErrIO. Errors of this package, and that of a closed file,
-// stay as they are.
+// classify turns an error of a file operation into an ErrNoSpace if it says that space has
+// run out, and otherwise into an ErrIO. It keeps errors of this package and os.ErrClosed as
+// they are.
 func classify(err error) error {
 	for _, known := range []error{ErrNoSpace, ErrIO, ErrUnsupported, os.ErrClosed} {
 		if errors.Is(err, known) {
@@ -56,8 +56,8 @@ func classify(err error) error {
 	return fmt.Errorf("%w: %w", ErrIO, err)
 }
 
-// asIO turns any error of a sync into an ErrIO, except that of a closed file: even an error
-// about missing space means that written data did not reach the disk.
+// asIO turns any error of a sync but os.ErrClosed into an ErrIO: even an error about disk
+// space means that written data did not reach the disk.
 func asIO(err error) error {
 	if errors.Is(err, ErrIO) || errors.Is(err, os.ErrClosed) {
 		return err

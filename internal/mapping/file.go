@@ -5,24 +5,24 @@ import (
 	"os"
 )
 
-// File is a file of a space. OSFile is the real one; tests replace it by one that fails at
-// the k-th call.
+// File is a file of a space. OSFile is the real implementation; tests replace it by a File
+// that fails at the k-th call.
 type File interface {
 	// ReadAt and WriteAt are those of io.ReaderAt and io.WriterAt.
 	ReadAt(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
-	// Truncate sets the size, dropping bytes or adding zeros (a hole).
+	// Truncate sets the size. It drops the bytes beyond the size, or adds zeros (a hole).
 	Truncate(size int64) error
-	// Allocate reserves space for n bytes at off and extends the file to hold
-	// them; later writes there do not fail for want of space.
+	// Allocate reserves disk space for n bytes at off and extends the file to hold them.
+	// Later writes there do not fail for lack of space.
 	Allocate(off, n int64) error
-	// PunchHole returns the space of n bytes at off to the file system: they read as
-	// zeros from then on, and Allocate must precede the next write there. The size
+	// PunchHole returns the disk space of n bytes at off to the file system. From then on
+	// they read as zeros, and the caller must Allocate them before the next write. The size
 	// stays.
 	PunchHole(off, n int64) error
-	// Datasync waits until data and size are durable.
+	// Datasync makes the data and the size durable, and returns when they are.
 	Datasync() error
-	// Size returns the bytes of the file.
+	// Size returns the size of the file in bytes.
 	Size() (int64, error)
 	// Fd returns the descriptor, for mapping; valid until Close.
 	Fd() uintptr
@@ -30,15 +30,15 @@ type File interface {
 	Close() error
 }
 
-// OSFile is a File of the operating system. Its errors name the file, and wrap
-// ErrNoSpace, ErrIO or os.ErrClosed.
+// OSFile is the File of the operating system. Its errors name the file, and wrap ErrNoSpace,
+// ErrIO or os.ErrClosed.
 type OSFile struct {
 	f *os.File
 }
 
 var _ File = (*OSFile)(nil)
 
-// OpenFile opens or creates a file as os.OpenFile does; errors are those of it.
+// OpenFile opens or creates a file as os.OpenFile does, with the same errors.
 func OpenFile(path string, flag int, perm os.FileMode) (File, error) {
 	f, err := os.OpenFile(path, flag, perm)
 	if err != nil {
@@ -59,7 +59,7 @@ func (f *OSFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// WriteAt implements File. After an error a part may be written.
+// WriteAt implements File. After an error some of the bytes may be written.
 func (f *OSFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
 	if err != nil {
@@ -91,8 +91,8 @@ func (f *OSFile) Datasync() error {
 	return f.do("sync", datasync, asIO)
 }
 
-// do runs a system call on the descriptor, which a concurrent Close cannot
-// close meanwhile.
+// do runs a system call on the descriptor. A concurrent Close does not close the descriptor
+// meanwhile.
 func (f *OSFile) do(op string, call func(fd uintptr) error, as func(error) error) error {
 	conn, err := f.f.SyscallConn()
 	if err != nil {
@@ -100,7 +100,7 @@ func (f *OSFile) do(op string, call func(fd uintptr) error, as func(error) error
 	}
 	var failed error
 	if conn.Control(func(fd uintptr) { failed = call(fd) }) != nil {
-		failed = os.ErrClosed // the one error of Control, which has a name of its own
+		failed = os.ErrClosed // the only error that Control returns, by its public name
 	}
 	if failed != nil {
 		return as(&os.PathError{Op: op, Path: f.path(), Err: failed})
@@ -108,7 +108,7 @@ func (f *OSFile) do(op string, call func(fd uintptr) error, as func(error) error
 	return nil
 }
 
-// path returns where the file is now, for messages.
+// path returns the present path of the file, for messages.
 func (f *OSFile) path() string {
 	if now := currentPath(f.f); now != "" {
 		return now
@@ -116,8 +116,8 @@ func (f *OSFile) path() string {
 	return f.f.Name()
 }
 
-// located adds to an error of the file where the file is now, since its directory may have
-// been moved.
+// located puts the present path of the file into an error, since its directory may have been
+// moved.
 func (f *OSFile) located(err error) error {
 	if e, ok := err.(*os.PathError); ok {
 		return &os.PathError{Op: e.Op, Path: f.path(), Err: e.Err}
@@ -142,8 +142,8 @@ func (f *OSFile) Fd() uintptr {
 // Close implements File.
 func (f *OSFile) Close() error { return f.f.Close() }
 
-// SyncDir makes durable which files are in the directory and under which
-// names. An error wraps ErrIO, or is that of opening it.
+// SyncDir makes the names in the directory durable. An error wraps ErrIO, or is that of
+// opening the directory.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -53,7 +53,7 @@ func (f *failing) Datasync() error {
 func TestRegion_FailureAtKthCall(t *testing.T) {
 	failures := []struct {
 		with             error
-		allocate, synced error // what Allocate and Sync say
+		allocate, synced error // the errors of Allocate and Sync
 	}{
 		{syscall.ENOSPC, ErrNoSpace, ErrIO},
 		{syscall.EDQUOT, ErrNoSpace, ErrIO},
@@ -67,7 +67,7 @@ func TestRegion_FailureAtKthCall(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			whole := 0 // steps that succeeded
+			whole := 0 // how many steps succeeded
 			for i := 1; i <= 3; i++ {
 				err := r.Allocate(int64(i-1)*pageSize, pageSize)
 				if want := 2*i-1 >= k; (err != nil) != want || want && (!errors.Is(err, c.allocate) || !errors.Is(err, c.with)) {
@@ -171,7 +171,7 @@ func TestOSFile_AllocateExtendsAndKeeps(t *testing.T) {
 	}
 }
 
-// TestOSFile_FileSizeLimit finds the error, where the kernel would end the
+// Allocate returns an error at the limit on file sizes; the kernel alone would end the
 // process with SIGXFSZ.
 func TestOSFile_FileSizeLimit(t *testing.T) {
 	f, _ := heapFile(t)
@@ -192,8 +192,8 @@ func TestOSFile_FileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestOSFile_AllocateUnderSignals allocates in tmpfs, where each signal undoes
-// the work of the call, while signals come all the time.
+// Allocate succeeds in tmpfs while signals arrive all the time, though each signal undoes
+// the work of a call there.
 func TestOSFile_AllocateUnderSignals(t *testing.T) {
 	const memory = "/dev/shm"
 	if err := CheckFileSystem(memory); err != nil {
@@ -215,7 +215,7 @@ func TestOSFile_AllocateUnderSignals(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(time.Millisecond):
-				unix.Kill(os.Getpid(), unix.SIGURG) // what the runtime ignores
+				unix.Kill(os.Getpid(), unix.SIGURG) // the runtime ignores this signal
 			}
 		}
 	}()
@@ -246,7 +246,7 @@ func TestOSFile_ErrIO(t *testing.T) {
 		t.Errorf("writing a file that is open for reading: %v", err)
 	}
 	if _, err := OpenFile(path+".gone", os.O_RDWR, 0); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("opening a file that is not there: %v", err)
+		t.Errorf("opening a missing file: %v", err)
 	}
 }
 
@@ -349,7 +349,7 @@ func TestRegion_PunchHole(t *testing.T) {
 		t.Fatal(err)
 	}
 	if now := blocks(); now > before-2*size {
-		t.Errorf("the file takes %d bytes, and took %d before 2*%d were given back", now, before, size)
+		t.Errorf("the file takes %d bytes, and took %d before holes of 2*%d bytes were punched", now, before, size)
 	}
 	for i, want := range []string{"here", "\x00\x00\x00\x00", "\x00\x00\x00\x00", "here"} {
 		for view, b := range map[string][]byte{"read": r.ro(uint64(i)*size, 4), "write": r.writable(uint64(i)*size, 4)} {
@@ -366,7 +366,7 @@ func TestRegion_PunchHole(t *testing.T) {
 	}
 	copy(r.writable(size, 5), "again")
 	if string(r.ro(size, 5)) != "again" {
-		t.Error("what was allocated again cannot be written")
+		t.Error("bytes that were allocated again cannot be written")
 	}
 	for _, c := range [][2]int64{{-pageSize, pageSize}, {0, 0}, {1, pageSize}, {0, 1}, {testWindow, pageSize}, {0, testWindow + pageSize}} {
 		if err := r.PunchHole(c[0], c[1]); err == nil {
@@ -401,6 +401,6 @@ func TestMapReadable_IsReadOnly(t *testing.T) {
 		t.Errorf("%q", s.Bytes())
 	}
 	if _, faulted := faults(func() { s.Bytes()[0] = 'C' }); !faulted {
-		t.Error("it can be written")
+		t.Error("the mapping can be written")
 	}
 }

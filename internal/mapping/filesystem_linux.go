@@ -21,16 +21,16 @@ type verdictKind int
 
 const (
 	unknown     verdictKind = iota
-	good                    // allocated space can be written, mappings are coherent, locks are seen by all
-	copyOnWrite             // allocation promises nothing for later writes, unless the file is no-COW
+	good                    // allocated space can be written, mappings are coherent, all processes see locks
+	copyOnWrite             // later writes need new space in spite of an allocation, unless the file is no-COW
 	remote                  // other machines may use the files as well
-	inUserSpace             // whether mappings are coherent depends on a server program
-	overlay                 // depends on the upper file system
+	inUserSpace             // a server program decides whether mappings are coherent
+	overlay                 // as the upper file system
 	noFiles                 // not a place for data
 )
 
-// fileSystems judges file systems by the magic number of statfs(2). What is
-// not here was not examined and is refused.
+// fileSystems has the verdict by the magic number of statfs(2). CheckFileSystem refuses file
+// systems that are not in it: nobody has examined them.
 var fileSystems = map[int64]verdict{
 	unix.EXT4_SUPER_MAGIC:      {"ext2, ext3 or ext4", good},
 	unix.XFS_SUPER_MAGIC:       {"xfs", good},
@@ -59,10 +59,10 @@ var fileSystems = map[int64]verdict{
 	unix.MSDOS_SUPER_MAGIC:     {"fat", noFiles},
 }
 
-// CheckFileSystem returns nil if a space may lie in the directory, else an
+// CheckFileSystem returns nil if a space may lie in the directory, and otherwise an
 // *UnsupportedError that names the file system and says what to do. The file system must
-// promise that allocated space can be written when the disk is full, and that all processes
-// that open a file see the same memory and the same locks.
+// guarantee that allocated space can be written when the disk is full, and that all
+// processes that open a file see the same memory and the same locks.
 func CheckFileSystem(dir string) error {
 	var s unix.Statfs_t
 	if err := retryInterrupted(func() error { return unix.Statfs(dir, &s) }); err != nil {
@@ -99,12 +99,11 @@ func CheckFileSystem(dir string) error {
 	}
 }
 
-// fileSystemMagic returns the type of the file system; where the field has 32
-// signed bits, the sign is not part of it.
+// fileSystemMagic returns the type of the file system. Where the field is a signed 32-bit
+// number, it drops the sign extension.
 func fileSystemMagic(s *unix.Statfs_t) int64 { return int64(uint32(s.Type)) }
 
-// isNoCopyOnWrite reports whether files created in the directory overwrite
-// their blocks in place.
+// isNoCopyOnWrite reports whether new files in the directory are written in place.
 func isNoCopyOnWrite(dir string) bool {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -115,12 +114,12 @@ func isNoCopyOnWrite(dir string) bool {
 	return err == nil && flags&noCopyOnWrite != 0
 }
 
-// checkOverlay judges an overlay, the root of most containers, by its upper
-// file system, where all files lie that are written: mappings and allocations
-// go there, and locks are those of the overlay. Inside a container the upper
-// directory is usually out of sight. Then the overlay is accepted unless it
-// looks like btrfs below, as in practice the upper is ext4 or xfs, and refusing
-// would forbid all containers for the sake of a full disk under rare ones.
+// checkOverlay judges an overlay, the root of most containers, by its upper file system,
+// which has all files that are written: mappings and allocations go there, and locks are
+// those of the overlay. Inside a container the upper directory is usually not visible. Then
+// checkOverlay accepts the overlay unless it seems to be on btrfs. In practice the upper
+// file system is ext4 or xfs; a refusal would exclude all containers because of a full disk
+// under few of them.
 func checkOverlay(dir string, s *unix.Statfs_t, refuse func(reason, advice string) error) error {
 	const advice = "put the space on a volume of ext4, xfs or tmpfs"
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -131,7 +130,7 @@ func checkOverlay(dir string, s *unix.Statfs_t, refuse func(reason, advice strin
 			switch fileSystems[fileSystemMagic(&below)].kind {
 			case good:
 				return nil
-			case overlay: // a directory of the same name in this container: not the upper one
+			case overlay: // a directory of this container that has the same name: not the upper directory
 			default:
 				if err := CheckFileSystem(upper); err != nil {
 					return refuse(fmt.Sprintf("what it writes to is not: %v", err), advice)
@@ -140,8 +139,8 @@ func checkOverlay(dir string, s *unix.Statfs_t, refuse func(reason, advice strin
 			}
 		}
 	}
-	// An overlay passes on the counts of its upper file system; only those that
-	// make inodes as needed, btrfs first, say that there are none.
+	// An overlay reports the counts of its upper file system. Only file systems that create
+	// inodes as needed, such as btrfs, report 0 inodes.
 	if s.Files == 0 {
 		return refuse("it appears to write to btrfs, which copies on write", advice)
 	}
@@ -157,8 +156,8 @@ func deviceOf(dir string) string {
 	return fmt.Sprintf("%d:%d", unix.Major(uint64(s.Dev)), unix.Minor(uint64(s.Dev)))
 }
 
-// upperDirectory finds the upper directory of the overlay with the device in
-// the text of /proc/self/mountinfo; "" if it is not told.
+// upperDirectory finds the upper directory of the overlay with that device, in the text of
+// /proc/self/mountinfo; "" if it is not there.
 func upperDirectory(mountinfo, device string) string {
 	for line := range strings.Lines(mountinfo) {
 		before, after, found := strings.Cut(line, " - ")
@@ -175,7 +174,7 @@ func upperDirectory(mountinfo, device string) string {
 	return ""
 }
 
-// retryInterrupted repeats a call that only looks while a signal interrupts it.
+// retryInterrupted repeats a call without side effects while signals interrupt it.
 func retryInterrupted(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {

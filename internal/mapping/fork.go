@@ -5,26 +5,27 @@ import (
 	"sync/atomic"
 )
 
-// A fork made by fork(2) without an exec, as a program that hosts this library may make
-// one, has a copy of the memory, and none of the other threads. Whatever belongs to one
-// process alone must detect it. The kernel wipes one page in the fork, so a word there
-// tells, at the cost of a load: it has the generation of the process, which is 0 in a fork
-// until its first call of Generation, and another one from then on.
+// A program that hosts this library may call fork(2) without an exec. The child, called a
+// fork here, has a copy of the memory and none of the other threads. Code whose state
+// belongs to one process must detect that it runs in a fork. So the library has one page
+// that the kernel wipes in a fork, with the generation of the process in it: to detect a
+// fork costs one load. In a fork the generation is 0 until the first call of Generation, and
+// then a new number.
 
-// forks is the knowledge of forks.
+// forks has the state by which a process detects that it is a fork.
 var forks = newForks()
 
 type forkState struct {
 	page   *forkPage
-	count  uint64   // newest generation, in memory that a fork inherits
+	count  uint64   // the newest generation; a fork inherits it
 	resets []func() // see OnFork
-	err    error    // why forks would not be seen
+	err    error    // why this process could not detect forks; nil: it can
 }
 
-// forkPage is the page that is wiped.
+// forkPage is the page that the kernel wipes in a fork.
 type forkPage struct {
-	generation atomic.Uint64 // 0: this is a fork in which no goroutine has asked yet
-	asked      atomic.Uint64 // 1: a goroutine is about to set the generation
+	generation atomic.Uint64 // 0: this is a fork in which no goroutine has called Generation yet
+	asked      atomic.Uint64 // 1: a goroutine is about to set generation
 }
 
 // newForks maps the page when the program begins, while no thread forks.
@@ -40,8 +41,9 @@ func newForks() (f forkState) {
 	return f
 }
 
-// OnFork makes the first Generation in a fork call reset, which corrects the tables of open
-// spaces and held mutexes: they are the parent's. The program calls OnFork when it begins.
+// OnFork registers reset, which the first call of Generation in a fork runs. It corrects the
+// tables of open spaces and held mutexes, which are the parent's. A package calls OnFork
+// while the program starts.
 func OnFork(reset func()) { forks.resets = append(forks.resets, reset) }
 
 // Generation returns the number of this process, which differs from those of its parents
@@ -59,9 +61,9 @@ func Generation() uint64 {
 			forks.page.generation.Store(forks.count)
 			continue
 		}
-		runtime.Gosched() // another thread of the fork is at it
+		runtime.Gosched() // another thread of the fork is about to set it
 	}
 }
 
-// Forked reports whether this process is a fork of the one that got the generation.
+// Forked reports whether this process is a fork of the process with that generation.
 func Forked(generation uint64) bool { return forks.page.generation.Load() != generation }

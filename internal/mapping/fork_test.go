@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inFork runs fn in a fork of this process and returns what it returns. The fork has one
-// thread, on which fn must not wait, allocate or grow the stack.
+// inFork runs fn in a fork of this process and returns the result of fn. The fork has one
+// thread; fn must not wait, allocate or grow the stack.
 func inFork(t *testing.T, fn func() uintptr) uintptr {
 	t.Helper()
 	runtime.LockOSThread()
@@ -45,7 +45,7 @@ func TestForked(t *testing.T) {
 		return 0
 	})
 	if code != 0 {
-		t.Error("a fork does not see that it is one")
+		t.Error("a fork does not detect that it is a fork")
 	}
 	if Forked(mine) {
 		t.Error("the parent of a fork counts as one")

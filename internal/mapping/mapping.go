@@ -1,35 +1,34 @@
-// Package mapping is the only place that maps files, allocates their space and
-// syncs them.
+// Package mapping is the only package that maps files, allocates their disk space and syncs
+// them.
 //
-// Terms: a window is the range of addresses at which a space is mapped, the
-// same in every process; its size is a power of two and its base a multiple of
-// that size. The zone is the range of addresses in which windows lie. A place
-// is a window that may be used or not. A region is a heap file mapped twice:
-// the read-only view at the window, which users see, and the write view
-// elsewhere, through which the library writes.
+// Terms: a window is the range of addresses at which every process maps a space; its size is
+// a power of two and its base a multiple of that size. The zone is the range of addresses in
+// which windows lie. A place is an aligned range in the zone where a window may lie. A
+// region is a heap file mapped twice: the read-only view at the window, which users see, and
+// the write view elsewhere, through which the library writes.
 //
 // Invariants:
 //
 //	M1  The base of a region never moves, and the address of a byte in the write
 //	    view is its address in the read-only view plus Delta.
-//	M2  A window that was mapped once stays reserved in this process: after
-//	    Close its pages are inaccessible, so a leaked pointer faults and never
-//	    reads what other code mapped there.
-//	M3  This package maps nothing over foreign memory: it uses MAP_FIXED only inside
-//	    windows that this process reserved with MAP_FIXED_NOREPLACE, and over shared
-//	    memory that is still mapped (Detach).
-//	M4  After Allocate returned without error, writing its bytes through the write view
-//	    gives no SIGBUS, full disk or not, until PunchHole returns their space.
-//	M5  Addresses beyond the end of the file fault until the file grows, and
-//	    then are accessible with no call of any kind.
-//	M6  A failed sync is reported once and never repeated as a success: a caller that
-//	    gets ErrIO must consider the data lost.
-//	M8  A fork of this process has nothing at the addresses through which the process
-//	    writes files: neither the write view nor shared memory. Touching them faults,
-//	    and changes nothing. The fork can read the read-only view.
-//	M9  Shared memory can be touched from MapShared to Close as long as its file has
-//	    the bytes; where the file was cut it faults. After Detach it never faults:
-//	    private memory replaces it, at the same addresses.
+//	M2  A window that was mapped once stays reserved in this process: after Close its pages
+//	    are inaccessible. So a leaked pointer faults, and never reads memory that other code
+//	    has mapped there.
+//	M3  This package never maps over memory of other code: it uses MAP_FIXED only inside
+//	    windows that it has reserved with MAP_FIXED_NOREPLACE, and over its own shared memory
+//	    that is still mapped (Detach).
+//	M4  After Allocate has returned without error, writing its bytes through the write view
+//	    raises no SIGBUS, even on a full disk, until PunchHole returns their space.
+//	M5  Addresses beyond the end of the file fault until the file grows. Then they are
+//	    accessible without any further call.
+//	M6  A failed sync returns an error once, and a later sync may succeed without having
+//	    written the data: a caller that gets ErrIO must consider the data lost.
+//	M8  A fork of this process does not inherit the mappings through which the process writes
+//	    files: neither the write view nor shared memory. Touching them faults and changes
+//	    nothing. The fork can read the read-only view.
+//	M9  Shared memory is accessible from MapShared to Close as long as its file has the
+//	    bytes; where the file was truncated it faults. After Detach it never faults: private
+//	    memory replaces it at the same addresses.
 //
 // Start reading at Map, then reserve in reservation.go.
 package mapping
@@ -47,15 +46,15 @@ type Region struct {
 	file   File
 	base   uint64
 	size   uint64
-	rw     uint64 // address of the write view; 0 if there is none
+	rw     uint64 // address of the write view; 0: the region is read-only
 	closed atomic.Bool
 }
 
-// Map maps f over the window, read-only at base and, unless readOnly, writable
-// elsewhere. f must be open for writing unless readOnly. On success the region
-// owns f and closes it; on error the caller keeps it. Errors: ErrAddressInUse
-// if the window is taken in this process; ErrUnsupported if the window cannot
-// exist here, or a limit on address space is too low.
+// Map maps f over the window, read-only at base and, unless readOnly, writable elsewhere. f
+// must be open for writing unless readOnly. On success the region owns f and closes it; on
+// error the caller still owns f. Errors: ErrAddressInUse if another mapping of this process
+// lies in the window; ErrUnsupported if the window cannot exist on this machine, or a limit
+// on address space is too low.
 func Map(f File, base, size uint64, readOnly bool) (*Region, error) {
 	if err := Supported(); err != nil {
 		return nil, err
@@ -120,12 +119,12 @@ func (r *Region) unmapViews() error {
 // Base returns the address of the window.
 func (r *Region) Base() uint64 { return r.base }
 
-// Size returns the bytes of the window.
+// Size returns the size of the window in bytes.
 func (r *Region) Size() uint64 { return r.size }
 
-// Delta returns what must be added, modulo 2^64, to an address in the window to
-// get the address of the same byte in the write view (M1); 0 if the region is
-// read-only, where nothing may be written.
+// Delta returns the difference, modulo 2^64, from the address of a byte in the window to the
+// address of the same byte in the write view (M1); 0 if the region is read-only and has no
+// write view.
 func (r *Region) Delta() uintptr {
 	if r.rw == 0 {
 		return 0
@@ -133,11 +132,11 @@ func (r *Region) Delta() uintptr {
 	return uintptr(r.rw) - uintptr(r.base)
 }
 
-// Allocate reserves space on disk for the n bytes at off and extends the file
-// to hold them (M4); what was there is unchanged, what is new is zero. The
-// reservation is durable after Sync. Errors: ErrNoSpace if the disk or a quota
-// is full or a file size limit is reached, and also if the bytes are not all
-// inside the window; else ErrIO. After an error parts may be allocated.
+// Allocate reserves space on disk for the n bytes at off and extends the file to hold them
+// (M4). Bytes that the file had are unchanged, new bytes are zero. The reservation is
+// durable after Sync. Errors: ErrNoSpace if the disk or a quota is full, if a file size
+// limit is reached, or if the bytes are not all inside the window; otherwise ErrIO. After an
+// error some of the space may be allocated.
 func (r *Region) Allocate(off, n int64) error {
 	if off < 0 || n <= 0 || uint64(off) > r.size || uint64(n) > r.size-uint64(off) {
 		return fmt.Errorf("%w: %d bytes at %d are beyond the window of %d bytes", ErrNoSpace, n, off, r.size)
@@ -148,24 +147,23 @@ func (r *Region) Allocate(off, n int64) error {
 	return nil
 }
 
-// PunchHole returns the space of the n bytes at off to the file system (M4). They read as
-// zeros in all views of all processes at once. Both numbers are multiples of a page, and the
-// bytes inside the window. An error wraps ErrIO or ErrUnsupported; after one some of the
-// space may be gone.
+// PunchHole returns the disk space of the n bytes at off to the file system (M4). From then
+// on they read as zeros in all views of all processes. Both numbers must be multiples of the
+// page size, and the bytes must be inside the window. An error wraps ErrIO or
+// ErrUnsupported; after an error some of the space may be gone.
 func (r *Region) PunchHole(off, n int64) error {
 	if off < 0 || n <= 0 || (off|n)%pageSize != 0 || uint64(off) > r.size || uint64(n) > r.size-uint64(off) {
-		return fmt.Errorf("punching a hole: %d bytes at %d are no pages inside the window of %d bytes", n, off, r.size)
+		return fmt.Errorf("punching a hole: %d bytes at %d are not whole pages inside the window of %d bytes", n, off, r.size)
 	}
 	if err := r.file.PunchHole(off, n); err != nil {
-		return fmt.Errorf("giving back %d bytes at %d: %w", n, off, classify(err))
+		return fmt.Errorf("punching a hole of %d bytes at %d: %w", n, off, classify(err))
 	}
 	return nil
 }
 
-// Populate makes the pages of the n bytes at off present in both views, and
-// dirty in the write view, so that writing them next costs no fault. It is only
-// advice: bytes that are not allocated are left alone, and an old kernel
-// ignores it.
+// Populate makes the pages of the n bytes at off present in both views, and dirty in the
+// write view, so that the next write to them causes no fault. It is only advice: it skips
+// bytes that are not allocated, and an old kernel ignores it.
 func (r *Region) Populate(off, n int64) {
 	if off < 0 || n <= 0 || uint64(off) >= r.size || r.closed.Load() {
 		return
@@ -179,12 +177,13 @@ func (r *Region) Populate(off, n int64) {
 	populateRead(r.base+from, to-from)
 }
 
-// aheadStep is how many bytes one read takes from the disk: at most so many delay a
-// goroutine that needs another page meanwhile.
+// aheadStep is how many bytes ReadAhead reads at once. A goroutine that needs another page
+// meanwhile waits for at most one such read.
 const aheadStep = 1 << 20
 
-// Prefault makes n bytes at off readable in the read view without a fault for each page,
-// for a caller that will read most of them. It is only advice.
+// Prefault makes the pages of n bytes at off present in the read-only view, so that reading
+// them causes no fault for each page. It is for a caller that will read most of them, and it
+// is only advice.
 func (r *Region) Prefault(off, n int64) {
 	r.steps(off, n, func(addr, size uint64) bool {
 		willNeed(addr, size)
@@ -193,24 +192,26 @@ func (r *Region) Prefault(off, n int64) {
 	})
 }
 
-// ReadAhead reads n bytes at off of the file into memory, in order, so that the first
-// touch of a page there need not wait for the disk. It reports false if there is a page
-// that cannot be read, or the kernel does not tell; then it does not read the rest.
+// ReadAhead reads n bytes at off of the file into memory, in order, so that the first touch
+// of a page there does not wait for the disk. It stops and reports false at a page that
+// cannot be read, or if the kernel cannot say whether a page can be read.
 //
-// The pages that it makes are small, as those that are touched one by one: what the kernel
-// reads together on its own it also writes together. 2,000 changes of one byte in 512 MiB
-// that were read so wrote 8 and 14 MB in two runs, without reading ahead 8 and 9, and read by
-// the kernel on its own 126.
+// ReadAhead creates small pages in the page cache, as single touches do. The kernel's own
+// read-ahead creates large folios, and the kernel writes back a whole folio for one changed
+// byte. As measured, 2,000 changes of one byte in 512 MiB wrote 8 and 14 MB in two runs
+// after ReadAhead, 8 and 9 MB without reading ahead, and 126 MB after the kernel's own
+// read-ahead.
 func (r *Region) ReadAhead(off, n int64) bool {
 	return r.steps(off, n, func(addr, size uint64) bool {
 		willNeed(addr, size)
-		readable, known := probePage(addr + size - pageSize) // it waits for the last one
+		readable, known := probePage(addr + size - pageSize) // waits until the last page is read
 		return readable && known
 	})
 }
 
-// steps calls fn with one piece of the read view after another, of whole pages, until
-// all n bytes at off were in one, or fn returns false, which it reports.
+// steps calls fn with one piece of the read-only view after the other, of whole pages, until
+// the pieces have covered all n bytes at off. It stops and reports false if fn returns
+// false.
 func (r *Region) steps(off, n int64, fn func(addr, size uint64) bool) bool {
 	if off < 0 || n <= 0 || uint64(off) >= r.size {
 		return false
@@ -225,14 +226,12 @@ func (r *Region) steps(off, n int64, fn func(addr, size uint64) bool) bool {
 	return true
 }
 
-// Sync makes durable what was written through the write view, or to the file,
-// before it was called. An error wraps ErrIO, and M6 holds. used is the offset
-// below which the region is in use.
+// Sync makes all writes durable that were made through the write view or to the file before
+// the call. An error wraps ErrIO, and M6 holds. The region is in use below the offset used.
 //
-// Sync first drops the page table entries of the write view, all at once: otherwise the
-// kernel makes them read-only one by one, with an interrupt of all processors for each
-// page, which takes longer than writing the pages. The next write to a page costs a fault
-// either way.
+// Sync first drops the page table entries of the write view, all at once. Otherwise the
+// kernel makes them read-only one by one, and interrupts all processors for each page, which
+// takes longer than writing the pages. The next write to a page causes a fault either way.
 func (r *Region) Sync(used uint64) error {
 	if r.rw != 0 {
 		unmapPages(r.rw, min(used, r.size))
@@ -243,9 +242,9 @@ func (r *Region) Sync(used uint64) error {
 	return nil
 }
 
-// Close unmaps the views, leaves the window reserved and inaccessible (M2), and
-// closes the file. What was written stays in the file but is durable only after
-// Sync. Closing again does nothing.
+// Close unmaps the views, leaves the window reserved and inaccessible (M2), and closes the
+// file. Writes stay in the file, but they are durable only after Sync. Closing again does
+// nothing.
 func (r *Region) Close() error {
 	if r.closed.Swap(true) {
 		return nil
@@ -253,9 +252,9 @@ func (r *Region) Close() error {
 	return errors.Join(r.unmapViews(), r.file.Close())
 }
 
-// pointer is the one way from an address to a pointer. The addresses are of
-// mappings that the Go runtime does not manage, so no object can move or be
-// freed under the pointer.
+// pointer converts an address to a pointer; no other function does. The addresses are of
+// mappings that the Go runtime does not manage, so no object can move or be freed under the
+// pointer.
 func pointer(addr uint64) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), addr)
 }

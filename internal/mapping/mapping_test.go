@@ -18,10 +18,10 @@ import (
 // testWindow is the window size of the tests.
 const testWindow = MinWindow
 
-// seed of places; distinct per use, so that tests rarely meet.
+// seed is the seed of places. Each use changes it, so that tests rarely pick the same place.
 var seed = uint64(os.Getpid())
 
-// place returns a place that is free in this process.
+// place returns a base that is free in this process.
 func place(t *testing.T) uint64 {
 	t.Helper()
 	seed++
@@ -69,7 +69,7 @@ func mapNew(t *testing.T, n int64) *Region {
 	return r
 }
 
-// ro returns n bytes at off of the read-only view, writable those of the other.
+// ro returns n bytes at off of the read-only view; writable returns those of the write view.
 func (r *Region) ro(off uint64, n int) []byte {
 	return unsafe.Slice((*byte)(pointer(r.base+off)), n)
 }
@@ -163,8 +163,8 @@ func TestRegion_PopulateIsOnlyAdvice(t *testing.T) {
 	}
 }
 
-// TestRegion_ViewsAreAdvised finds the flags of both views: rr, without which
-// one changed byte may dirty a huge page, and dd, which spares core dumps.
+// Both views have the flags rr, without which one changed byte may dirty a huge page, and
+// dd, which keeps them out of core dumps.
 func TestRegion_ViewsAreAdvised(t *testing.T) {
 	r := mapNew(t, pageSize)
 	smaps, err := os.ReadFile("/proc/self/smaps")
@@ -278,7 +278,7 @@ func TestMap_ErrAddressInUse(t *testing.T) { // M3
 	}
 }
 
-// forget gives a reserved place back, as if the process had never had it.
+// forget unmaps a reserved place, as if the process had never reserved it.
 func (w *reservations) forget(t *testing.T, base uint64) {
 	t.Helper()
 	w.mu.Lock()
@@ -330,15 +330,15 @@ func TestMap_FailureLeavesWindowUsable(t *testing.T) {
 	}
 }
 
-// node is what the collector test stores in a window: every kind of pointer.
+// node is the value that the garbage collector test stores in a window: it has every kind of pointer.
 type node struct {
 	next *node
 	text string
 	list []uint32
 }
 
-// writeNode fills the node at off of the write view with bytes and addresses
-// only, as the library does, and returns the offset after it.
+// writeNode writes the node at off of the write view as bytes and addresses, as the library
+// does, and returns the offset after it.
 func writeNode(r *Region, off, next uint64, text string) uint64 {
 	words := unsafe.Slice((*uintptr)(pointer(r.base+uint64(r.Delta())+off)), unsafe.Sizeof(node{})/8)
 	end := off + uint64(unsafe.Sizeof(node{}))
@@ -429,7 +429,7 @@ func TestMapShared_IsSharedAndOutlivesFile(t *testing.T) { // M9
 	}
 }
 
-// What is read ahead is there; what is not in the file is not.
+// ReadAhead reads bytes inside the file, and reports false beyond its end.
 func TestRegion_ReadAhead(t *testing.T) { // A5
 	r := mapNew(t, 5<<20)
 	for _, c := range []struct {
@@ -445,6 +445,6 @@ func TestRegion_ReadAhead(t *testing.T) { // A5
 		r.Prefault(c.off, c.n)
 	}
 	if err := r.Close(); err != nil || r.ReadAhead(0, 1) {
-		t.Errorf("a closed region is read (%v)", err)
+		t.Errorf("ReadAhead reads in a closed region (%v)", err)
 	}
 }

@@ -2,6 +2,6 @@
 
 package mapping
 
-// builtWithMSan is whether MemorySanitizer is in the program; it forbids the
-// zone to all mappings but its own.
+// builtWithMSan says whether the program is built with MemorySanitizer, which reserves the
+// zone for itself.
 const builtWithMSan = true

@@ -20,10 +20,10 @@ func OwnerOf(f *os.File) (*Owner, error) {
 	return &Owner{int(s.Uid), int(s.Gid)}, nil
 }
 
-// Own gives a new file the permissions, whatever the mask of the process, and the owner
-// (nil: none), as far as the system lets this process give files away: root can, and other
-// users can give it to a group that they are in. The permissions of a file that another
-// user has created meanwhile stay.
+// Own gives a new file the permissions, whatever the umask of the process, and the owner
+// (nil: it keeps its owner), as far as the system allows: root can give a file to any owner,
+// and other users can give it to a group that they are in. Own does not change the
+// permissions of a file that another user has created meanwhile.
 func Own(f File, perm os.FileMode, owner *Owner) error {
 	fd := int(f.Fd())
 	var s unix.Stat_t
@@ -32,7 +32,7 @@ func Own(f File, perm os.FileMode, owner *Owner) error {
 	}
 	if owner != nil && (int(s.Uid) != owner.UID || int(s.Gid) != owner.GID) {
 		if err := unix.Fchown(fd, owner.UID, owner.GID); err != nil && int(s.Gid) != owner.GID {
-			_ = unix.Fchown(fd, -1, owner.GID) // not even the group: the file works for this user
+			_ = unix.Fchown(fd, -1, owner.GID) // if the group fails too, the file still works for this user
 		}
 	}
 	if os.FileMode(s.Mode&0o777) == perm.Perm() {
@@ -45,12 +45,12 @@ func Own(f File, perm os.FileMode, owner *Owner) error {
 	return err
 }
 
-// RenameNew gives a file another name. If the name is in use, the error is fs.ErrExist.
+// RenameNew renames a file. If the new name exists, the error is fs.ErrExist.
 func RenameNew(from, to string) error {
 	err := retryInterrupted(func() error {
 		return unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	})
-	if err == unix.EINVAL || err == unix.ENOSYS { // a file system that cannot do it in one step
+	if err == unix.EINVAL || err == unix.ENOSYS { // the file system has no rename without replacing
 		if err = unix.Link(from, to); err == nil {
 			err = unix.Unlink(from)
 		}

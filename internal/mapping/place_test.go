@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forgetIdle gives all places back that have no region, so that a test starts
-// as a new process does.
+// forgetIdle unmaps all reserved places without a region, so that a test starts as a new
+// process does.
 func (w *reservations) forgetIdle(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
@@ -57,7 +57,7 @@ func TestPickPlace_AvoidsTaken(t *testing.T) {
 	only := ZoneLow + 5*size
 	taken := func(base, n uint64) bool {
 		if n != size || base%size != 0 || base < ZoneLow || base+size > ZoneHigh {
-			t.Errorf("asked about %s", windowName(base, n))
+			t.Errorf("PickPlace calls taken with %s", windowName(base, n))
 		}
 		asked = append(asked, base)
 		return base != only
@@ -136,7 +136,7 @@ func TestPickPlace_TakesClosedOnceManyAreReserved(t *testing.T) {
 		t.Fatalf("%d windows are reserved", n)
 	}
 	for range manyReserved {
-		place(t) // picked and never used, as by creations that fail
+		place(t) // picked and never used, as by a creation that fails
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,7 +174,7 @@ func TestReservations_SplitAndMerge(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(w.mu.at, big+6*testWindow)
-	if _, err := reserveNew(big+7*testWindow, pageSize); err != nil { // something foreign in the gap
+	if _, err := reserveNew(big+7*testWindow, pageSize); err != nil { // a mapping of other code in the gap
 		t.Fatal(err)
 	}
 	open(big, 8*testWindow, ErrAddressInUse)
@@ -193,8 +193,8 @@ func TestReservations_SplitAndMerge(t *testing.T) {
 	}
 }
 
-// limitedEnv makes the test binary run TestMap_AddressSpaceLimit as the child
-// that lowers its limit.
+// limitedEnv makes the test binary run TestMap_AddressSpaceLimit as the child, which lowers
+// its limit.
 const limitedEnv = "EVERHEAP_TEST_ADDRESS_SPACE_LIMIT"
 
 func TestMap_AddressSpaceLimit(t *testing.T) {
@@ -212,8 +212,8 @@ func TestMap_AddressSpaceLimit(t *testing.T) {
 	}
 }
 
-// mapUnderLimit runs in the child: first with a limit below twice the window,
-// then with one that the rest of the program has exhausted.
+// mapUnderLimit runs in the child: first with a limit below twice the window, then with a
+// limit that the rest of the program has exhausted.
 func mapUnderLimit(t *testing.T) {
 	const size = 64 << 30
 	base, err := PickPlace(size, 1, nil)

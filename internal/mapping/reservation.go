@@ -7,19 +7,19 @@ import (
 	"sync"
 )
 
-// manyReserved is the number of reserved windows without a region above which
-// PickPlace takes one of them rather than a fresh place: each is a mapping, and
-// the kernel allows a process about 65,000 of those.
+// manyReserved is the number of reserved windows without a region above which PickPlace
+// takes one of them rather than a fresh place. Each reserved window is a mapping, and the
+// kernel allows a process about 65,000 mappings.
 const manyReserved = 256
 
-// state says how a reserved window is used; states also form sets.
+// state says how a window is used; a state value may also be a set of states.
 type state uint8
 
 const (
-	fresh  state = 1 << iota // not reserved, hence in no table
-	picked                   // reserved by PickPlace for a region to come
-	closed                   // of a region that was closed
-	mapped                   // of a region that is open
+	fresh  state = 1 << iota // not reserved, and so not in the table
+	picked                   // reserved by PickPlace for a later Map
+	closed                   // reserved; its region was closed
+	mapped                   // its region is open
 )
 
 // window is an entry of the table.
@@ -28,9 +28,9 @@ type window struct {
 	state state
 }
 
-// reservations is the process-wide table of the windows that this process
-// reserved. Windows are aligned powers of two, so two of them are disjoint or
-// one lies in the other; the entries are disjoint. It keeps M2 and M3.
+// reservations is the table of the windows that this process has reserved. It keeps M2 and
+// M3. Windows are aligned and their sizes are powers of two, so two windows are disjoint or
+// one lies in the other. The entries of the table are disjoint.
 type reservations struct {
 	mu struct {
 		sync.Mutex
@@ -47,10 +47,9 @@ func newReservations() *reservations {
 	return w
 }
 
-// afterFork turns the table into that of a fork, which has no open region. What the parent
-// had mapped at its windows is still there, and readable, until another region is mapped
-// there, or the fork ends (M8). No other thread of the fork runs yet, so none has the
-// mutex.
+// afterFork turns the table into that of a fork, which has no open region. The read-only
+// views of the parent stay mapped and readable in the fork, until the fork maps another
+// region there (M8). No other thread of the fork runs yet, so no thread holds the mutex.
 func (w *reservations) afterFork() {
 	w.mu.Mutex = sync.Mutex{}
 	for base, e := range w.mu.at {
@@ -60,8 +59,8 @@ func (w *reservations) afterFork() {
 	}
 }
 
-// open reserves the window, if this process has not already, and marks it as
-// that of an open region. ErrAddressInUse names what is mapped there.
+// open reserves the window, unless it is reserved already, and marks it as mapped.
+// ErrAddressInUse names the other mapping.
 func (w *reservations) open(base, size uint64) error {
 	err := w.reserve(base, size, fresh|picked|closed, mapped)
 	if err == errExists {
@@ -74,15 +73,15 @@ func (w *reservations) open(base, size uint64) error {
 	return nil
 }
 
-// close marks the window as reserved, with no region.
+// close marks the window as reserved without a region.
 func (w *reservations) close(base, size uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mu.at[base] = window{size, closed}
 }
 
-// passes returns which places PickPlace looks for, first to last. Those that
-// were picked before may be about to be mapped, so they come late.
+// passes returns the sets of states in which PickPlace looks for a place, first to last.
+// Picked places come late: another caller may be about to map them.
 func (w *reservations) passes() []state {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,9 +97,9 @@ func (w *reservations) passes() []state {
 	return []state{fresh, closed, closed | picked}
 }
 
-// places returns the places for a window of the size that may be reserved from
-// the given states: all of them in a round that starts where seed says if fresh
-// ones are wanted, else only those at entries, of the same size first.
+// places returns the places for a window of that size to try for the states in from. For
+// fresh these are all places, going around once from one that seed determines. Otherwise
+// these are the places at entries with one of the states, those of the same size first.
 func (w *reservations) places(size, seed uint64, from state) iter.Seq[uint64] {
 	if from == fresh {
 		first := firstPlace(size)
@@ -130,9 +129,8 @@ func (w *reservations) places(size, seed uint64, from state) iter.Seq[uint64] {
 	return slices.Values(append(same, other...))
 }
 
-// reserve makes the window one entry of the table, in the state as. errExists:
-// something else is mapped there, or was reserved by a window whose state is
-// not in from.
+// reserve makes the window one entry of the table, in the state as. The error is errExists
+// if another mapping lies there, or a reserved window whose state is not in from.
 func (w *reservations) reserve(base, size uint64, from, as state) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -165,8 +163,8 @@ func (w *reservations) overlappingLocked(base, size uint64) []uint64 {
 	return found
 }
 
-// splitLocked halves the entry at outer until the window is an entry. The
-// pages stay as they are.
+// splitLocked halves the entry at outer until the window is an entry. It does not change the
+// mappings.
 func (w *reservations) splitLocked(outer, base, size uint64) {
 	e := w.mu.at[outer]
 	for e.size > size {
@@ -178,10 +176,10 @@ func (w *reservations) splitLocked(outer, base, size uint64) {
 	}
 }
 
-// mergeLocked reserves the window in place of the entries inside it, of which
-// there may be none. These are unmapped first, as only a mapping of the whole
-// window with MAP_FIXED_NOREPLACE proves that nothing else lies between them
-// (M3); a leaked pointer into them faults at every moment.
+// mergeLocked reserves the window in place of the entries inside it, if there are any. It
+// unmaps them first: only a mapping of the whole window with MAP_FIXED_NOREPLACE proves that
+// no other mapping lies between them (M3). A leaked pointer into them faults at every
+// moment.
 func (w *reservations) mergeLocked(inside []uint64, base, size uint64) error {
 	for _, b := range inside {
 		if err := unmap(b, w.mu.at[b].size); err != nil {
@@ -197,8 +195,8 @@ func (w *reservations) mergeLocked(inside []uint64, base, size uint64) error {
 	return err
 }
 
-// reserveExactly maps inaccessible pages where nothing is mapped, else
-// errExists.
+// reserveExactly maps inaccessible pages over the range. If anything is mapped there, the
+// error is errExists.
 func reserveExactly(base, size uint64) error {
 	got, err := reserveNew(base, size)
 	if err != nil || got == base {

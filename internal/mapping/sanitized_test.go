@@ -2,5 +2,5 @@
 
 package mapping
 
-// sanitized is whether a sanitizer reserves terabytes of addresses itself.
+// sanitized says whether the program has a sanitizer that reserves terabytes of addresses.
 const sanitized = true

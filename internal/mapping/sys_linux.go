@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errExists is the answer of reserveNew if something is mapped there.
+// errExists is the error of reserveNew if something is mapped there.
 const errExists = unix.EEXIST
 
 // mmap is mmap(2) with addresses as numbers.
@@ -23,13 +23,13 @@ func mmap(addr, size uint64, prot, flags int, fd int) (uint64, error) {
 	return uint64(uintptr(got)), nil
 }
 
-// reserveNew maps inaccessible pages at addr if nothing is mapped there, else
+// reserveNew maps inaccessible pages at addr. If anything is mapped there, the error is
 // errExists. An old kernel may return another address.
 func reserveNew(addr, size uint64) (uint64, error) {
 	return mmap(addr, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED_NOREPLACE, -1)
 }
 
-// reserveOver replaces what is mapped at addr by inaccessible pages.
+// reserveOver replaces the mappings at addr by inaccessible pages.
 func reserveOver(addr, size uint64) error {
 	_, err := mmap(addr, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED, -1)
 	return err
@@ -41,28 +41,28 @@ func mapOver(addr, size uint64, fd uintptr) error {
 	return err
 }
 
-// mapReadable maps a read-only view of the file where the kernel likes.
+// mapReadable maps a read-only view of the file at an address that the kernel chooses.
 func mapReadable(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_READ, unix.MAP_SHARED, int(fd))
 }
 
-// mapAnywhere maps a writable view of the file where the kernel likes.
+// mapAnywhere maps a writable view of the file at an address that the kernel chooses.
 func mapAnywhere(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED, int(fd))
 }
 
-// mapPrivate replaces what is mapped at addr by private memory, all zeros.
+// mapPrivate replaces the mappings at addr by private memory, all zeros.
 func mapPrivate(addr, size uint64) error {
 	_, err := mmap(addr, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE|unix.MAP_FIXED, -1)
 	return err
 }
 
-// mapNothing maps a view of the file that cannot be touched where the kernel likes.
+// mapNothing maps an inaccessible view of the file at an address that the kernel chooses.
 func mapNothing(size uint64, fd uintptr) (uint64, error) {
 	return mmap(0, size, unix.PROT_NONE, unix.MAP_SHARED, int(fd))
 }
 
-// unmap removes what is mapped at addr.
+// unmap removes the mappings at addr.
 func unmap(addr, size uint64) error { return unix.MunmapPtr(pointer(addr), uintptr(size)) }
 
 // madvise is madvise(2) with addresses as numbers; unix.Madvise wants a slice,
@@ -75,10 +75,9 @@ func madvise(addr, size uint64, advice int) error {
 	return nil
 }
 
-// adviseView prepares a view before its first touch. MADV_RANDOM keeps the
-// kernel from mapping large folios: a change of one byte would dirty all of
-// one. Core dumps leave the view out. Both are only advice, and a kernel
-// without them still is correct.
+// adviseView prepares a view before its first touch. MADV_RANDOM keeps the kernel from
+// mapping large folios: a change of one byte would dirty a whole folio. MADV_DONTDUMP keeps
+// the view out of core dumps. Both are only advice: a kernel without them works as well.
 func adviseView(addr, size uint64) {
 	_ = madvise(addr, size, unix.MADV_RANDOM)
 	_ = madvise(addr, size, unix.MADV_DONTDUMP)
@@ -97,32 +96,32 @@ func mapWiped() (uint64, error) {
 	return addr, nil
 }
 
-// keepFromForks makes a fork of the process have nothing at these addresses.
+// keepFromForks excludes the mappings at these addresses from forks of this process.
 func keepFromForks(addr, size uint64) error { return madvise(addr, size, unix.MADV_DONTFORK) }
 
-// populateWrite makes pages present and dirty; Linux 5.14, else nothing.
+// populateWrite makes pages present and dirty. Before Linux 5.14 it does nothing.
 func populateWrite(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_WRITE) }
 
-// unmapPages drops the page table entries of a view of a file; what was written
-// through them stays in the page cache, and is dirty there.
+// unmapPages drops the page table entries of a view of a file. Pages that were written
+// through them stay in the page cache, and stay dirty there.
 func unmapPages(addr, size uint64) { _ = madvise(addr, size, unix.MADV_DONTNEED) }
 
-// populateRead makes pages present; Linux 5.14, else nothing.
+// populateRead makes pages present. Before Linux 5.14 it does nothing.
 func populateRead(addr, size uint64) { _ = madvise(addr, size, unix.MADV_POPULATE_READ) }
 
-// willNeed starts to read pages of a file into memory, as one long read, in folios of
-// one page each: after it as without it, a change of one byte makes one page dirty.
+// willNeed starts to read pages of a file into memory, as one long read, in folios of one
+// page each. So a change of one byte still dirties only one page.
 func willNeed(addr, size uint64) { _ = madvise(addr, size, unix.MADV_WILLNEED) }
 
-// MajorFaults returns for how many pages this process has had to wait for a disk.
+// MajorFaults returns for how many pages this process has waited for a disk.
 func MajorFaults() int64 {
 	var usage unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage)
 	return usage.Majflt
 }
 
-// probePage reports whether a page of a view can be read; known is false if the
-// kernel does not tell.
+// probePage reports whether a page of a view can be read; known is false if the kernel
+// cannot say.
 func probePage(addr uint64) (readable, known bool) {
 	switch err := madvise(addr, pageSize, unix.MADV_POPULATE_READ); err {
 	case nil:
@@ -142,18 +141,18 @@ func addressSpaceLimit() (uint64, bool) {
 	return l.Cur, true
 }
 
-// isNoMemory reports whether a mapping was refused for want of address space.
+// isNoMemory reports whether the kernel refused a mapping for lack of address space.
 func isNoMemory(err error) bool { return errors.Is(err, unix.ENOMEM) }
 
-// minAllocate is the least piece into which an interrupted allocation is cut.
+// minAllocate is the smallest piece into which allocate cuts an interrupted allocation.
 const minAllocate = 1 << 20
 
-// allocate is fallocate(2), mode 0. On tmpfs a signal undoes all that the call
-// did, so after an interruption it goes on in smaller pieces: programs that
-// signal themselves periodically, as a profiler does, get done too.
+// allocate is fallocate(2), mode 0. On tmpfs a signal undoes the whole call. So after an
+// interruption allocate continues in smaller pieces: otherwise it might never finish in a
+// program that signals itself periodically, as a profiler does.
 func allocate(fd uintptr, off, n int64) error {
 	var l unix.Rlimit
-	// Beyond the limit the kernel sends SIGXFSZ, which would end the program.
+	// Beyond this limit the kernel would send SIGXFSZ, which ends the program.
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &l); err == nil && off >= 0 && n > 0 && uint64(off)+uint64(n) > l.Cur {
 		return fmt.Errorf("%w: the limit on file sizes (ulimit -f) is %d bytes", ErrNoSpace, l.Cur)
 	}
@@ -175,7 +174,7 @@ func allocate(fd uintptr, off, n int64) error {
 	return nil
 }
 
-// punchHole is fallocate(2) with the mode that takes space away.
+// punchHole is fallocate(2) with the mode that punches a hole.
 func punchHole(fd uintptr, off, n int64) error {
 	for {
 		err := unix.Fallocate(int(fd), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
@@ -189,8 +188,8 @@ func punchHole(fd uintptr, off, n int64) error {
 	}
 }
 
-// datasync is fdatasync(2). An interrupted one has not failed: it did not wait
-// to the end, and no error was taken from the file.
+// datasync is fdatasync(2). An interrupted call has not failed: it did not wait to the end,
+// and it did not consume an error of the file.
 func datasync(fd uintptr) error {
 	for {
 		if err := unix.Fdatasync(int(fd)); err != unix.EINTR {
@@ -199,7 +198,7 @@ func datasync(fd uintptr) error {
 	}
 }
 
-// mappedIn names what is mapped in the range, from /proc/self/maps.
+// mappedIn names a mapping in the range, from /proc/self/maps.
 func mappedIn(base, size uint64) string {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {

@@ -4,11 +4,11 @@ package mapping
 
 import "errors"
 
-// errExists is the answer of reserveNew if something is mapped there.
+// errExists is the error of reserveNew if something is mapped there.
 var errExists = errors.New("something is mapped there")
 
-// errSystem is the answer of everything that only Linux has.
-var errSystem = &UnsupportedError{"this system", "spaces need mappings and locks as Linux has them", "use Linux"}
+// errSystem is the error of all functions that only Linux supports.
+var errSystem = &UnsupportedError{"this system", "spaces need the mappings and locks of Linux", "use Linux"}
 
 func reserveNew(addr, size uint64) (uint64, error)        { return 0, errSystem }
 func reserveOver(addr, size uint64) error                 { return errSystem }
@@ -36,6 +36,5 @@ func mappedIn(base, size uint64) string                   { return "another mapp
 // MajorFaults returns 0: this system does not count them.
 func MajorFaults() int64 { return 0 }
 
-// CheckFileSystem returns nil if a space may lie in the directory; on this
-// system none may.
+// CheckFileSystem always fails on this system, which cannot have spaces.
 func CheckFileSystem(dir string) error { return errSystem }

@@ -16,9 +16,8 @@ const (
 	pageSize = 4096
 )
 
-// Supported returns nil if spaces can be mapped by this program on this
-// machine, else an *UnsupportedError that says what is in the way. It tests
-// once and remembers.
+// Supported returns nil if this program can map spaces on this machine, and otherwise an
+// *UnsupportedError that says why not. It tests once and remembers the result.
 func Supported() error { return supported() }
 
 var supported = sync.OnceValue(func() error {
@@ -30,7 +29,7 @@ var supported = sync.OnceValue(func() error {
 		return &UnsupportedError{"a program built with -msan", "MemorySanitizer claims the addresses of spaces", "build without -msan (-race and -asan work)"}
 	}
 	if n := os.Getpagesize(); n != pageSize {
-		return &UnsupportedError{fmt.Sprintf("a kernel with pages of %d bytes", n), "spaces are made of pages of 4096 bytes", "use a kernel with pages of 4096 bytes"}
+		return &UnsupportedError{fmt.Sprintf("a kernel with pages of %d bytes", n), "spaces consist of pages of 4096 bytes", "use a kernel with pages of 4096 bytes"}
 	}
 	if forks.err != nil {
 		return forks.err
@@ -38,14 +37,14 @@ var supported = sync.OnceValue(func() error {
 	return probeZone(system)
 })
 
-// probeZone test-maps the last page of the zone: the address space may have too
-// few bits (arm64 with 39), or the kernel may not know MAP_FIXED_NOREPLACE.
+// probeZone maps the last page of the zone as a test: the address space may have too few
+// bits (arm64 with 39), or the kernel may not know MAP_FIXED_NOREPLACE.
 func probeZone(system string) error {
 	top := ZoneHigh
 	top -= pageSize
 	got, err := reserveNew(top, pageSize)
 	if err == errExists {
-		return nil // what is there proves that the address exists
+		return nil // a mapping there proves that the address exists
 	}
 	if err != nil {
 		return &UnsupportedError{system + " as configured here", fmt.Sprintf("mapping a page at %#x fails (%v)", top, err),
@@ -60,7 +59,7 @@ func probeZone(system string) error {
 	return nil
 }
 
-// oldKernel says that MAP_FIXED_NOREPLACE was taken for a hint.
+// oldKernel returns the error for a kernel that takes MAP_FIXED_NOREPLACE as a hint.
 func oldKernel() error {
 	return &UnsupportedError{"this kernel", "it does not know MAP_FIXED_NOREPLACE", "use Linux 4.17 or newer"}
 }
@@ -78,7 +77,7 @@ func WindowSize(max uint64) (uint64, error) {
 	return 1 << bits.Len64(max-1), nil
 }
 
-// checkWindow refuses what cannot be a window; base and size may come from a
+// checkWindow refuses a base and a size that cannot be a window. They may come from a
 // damaged file or from another architecture.
 func checkWindow(base, size uint64) error {
 	if size < MinWindow || size > MaxWindow || size&(size-1) != 0 {
@@ -93,8 +92,8 @@ func checkWindow(base, size uint64) error {
 	return nil
 }
 
-// CheckWindow refuses what cannot be a window on this machine; the error is an
-// *UnsupportedError.
+// CheckWindow refuses a base and a size that cannot be a window on this machine; the error
+// is an *UnsupportedError.
 func CheckWindow(base, size uint64) error {
 	if err := Supported(); err != nil {
 		return err
@@ -102,11 +101,11 @@ func CheckWindow(base, size uint64) error {
 	return checkWindow(base, size)
 }
 
-// PickPlace returns the base of a place of the given size (as WindowSize
-// returns it) for a new space: the first, from one derived from seed and going
-// around, that is free in this process and that taken does not refuse. The
-// place stays reserved in this process, for Map. When no place is fresh, those
-// of regions closed before are used again. taken may be nil.
+// PickPlace returns the base of a place for the window of a new space; size is a result of
+// WindowSize. It starts at a place that seed determines, goes around, and takes the first
+// one that is free in this process and that taken does not refuse. The place stays reserved
+// in this process, for Map. If no place is fresh, PickPlace takes one whose region was
+// closed. taken may be nil.
 func PickPlace(size, seed uint64, taken func(base, size uint64) bool) (uint64, error) {
 	if err := Supported(); err != nil {
 		return 0, err
@@ -131,11 +130,11 @@ func PickPlace(size, seed uint64, taken func(base, size uint64) bool) (uint64, e
 			}
 		}
 	}
-	return 0, fmt.Errorf("%w: none of the %d places for a window of %d bytes is free; take spaces that are gone out of the registry (everheap ls, everheap forget NAME), or ask for a smaller maximum size (WithMaxSize)",
+	return 0, fmt.Errorf("%w: none of the %d places for a window of %d bytes is free; remove spaces that no longer exist from the registry (everheap ls, everheap forget NAME), or ask for a smaller maximum size (WithMaxSize)",
 		ErrAddressInUse, (ZoneHigh-firstPlace(size))/size, size)
 }
 
-// firstPlace returns the base of the lowest place for windows of the size.
+// firstPlace returns the base of the lowest place for windows of that size.
 func firstPlace(size uint64) uint64 { return (ZoneLow + size - 1) &^ (size - 1) }
 
 // mix spreads the bits of a seed (the finalizer of splitmix64).
@@ -146,18 +145,18 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// windowName shows a range of addresses.
+// windowName formats a range of addresses, for messages.
 func windowName(base, size uint64) string { return fmt.Sprintf("[%#x, %#x)", base, base+size) }
 
-// Fits reports whether windows of the size are at home on this machine: there are places
-// for many, and the process has no limit on its address space.
+// Fits reports whether this machine has places for many windows of that size, and the
+// process has no limit on its address space.
 func Fits(size uint64) bool {
 	const many = 64
 	_, limited := addressSpaceLimit()
 	return !limited && size <= (ZoneHigh-ZoneLow)/many
 }
 
-// checkLimit refuses if the limit on address space is below need bytes.
+// checkLimit returns an error if the limit on address space is below need bytes.
 func checkLimit(need uint64) error {
 	limit, limited := addressSpaceLimit()
 	if !limited || limit >= need {
@@ -166,8 +165,8 @@ func checkLimit(need uint64) error {
 	return limitError(limit, need)
 }
 
-// limitOr returns err, or says that the limit on address space is the likely
-// cause if memory was refused and there is a limit.
+// limitOr returns err, unless the kernel refused memory and there is a limit on address
+// space: then it returns an error that names the limit as the likely cause.
 func limitOr(err error, need uint64) error {
 	if limit, limited := addressSpaceLimit(); limited && isNoMemory(err) {
 		return limitError(limit, need)
@@ -177,6 +176,6 @@ func limitOr(err error, need uint64) error {
 
 func limitError(limit, need uint64) error {
 	return &UnsupportedError{fmt.Sprintf("a limit on address space (RLIMIT_AS) of %d bytes", limit),
-		fmt.Sprintf("the space takes %d bytes of it, twice its window if it is to be written, beside the rest of the program", need),
+		fmt.Sprintf("the space needs %d bytes of it, twice its window if it is open for writing, in addition to the rest of the program", need),
 		"raise the limit (ulimit -v), or create the space with a smaller maximum size"}
 }

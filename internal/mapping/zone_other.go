@@ -2,8 +2,8 @@
 
 package mapping
 
-// The zone is empty on architectures where no range of addresses is known to
-// stay free: Supported refuses them.
+// The zone is empty on architectures without a range of addresses that is known to stay
+// free: Supported refuses them.
 const (
 	// ZoneLow is the first address of the zone.
 	ZoneLow uint64 = 0

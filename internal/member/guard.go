@@ -10,23 +10,24 @@ import (
 	"github.com/everheap/everheap/internal/live"
 )
 
-// A page of the heap file that the disk cannot deliver, or a page of live that was cut
-// off, raises a signal in the goroutine that touches it. That ends the process, unless
-// debug.SetPanicOnFault is on in the goroutine: then it is a panic, which what is in this
-// file turns into an error (E6). What a panic of live means is in lost.go.
+// If the disk cannot deliver a page of the heap file, or live was truncated before a page,
+// the goroutine that touches the page receives a signal. The signal ends the process, unless
+// debug.SetPanicOnFault is on in the goroutine: then it is a panic, and the functions in
+// this file turn the panic into an error (E6). lost.go says what follows from a panic of
+// live.
 //
-// SetPanicOnFault and what recovers take some nanoseconds: so a commit, a view and a read
-// each have one guard, which they are in from the first word of live to the last one, and
-// not one for each part.
+// SetPanicOnFault and recover take some nanoseconds. So a commit, a view and a read each
+// have one guard, from their first access of live to their last one, and not a guard for
+// each part.
 
-// Guarded runs fn; a memory fault in it becomes an error.
+// Guarded runs fn, and turns a memory fault in fn into an error.
 func (m *Member) Guarded(fn func() error) (err error) {
 	defer m.EndGuard(debug.SetPanicOnFault(true), &err)
 	return fn()
 }
 
-// Guarded runs fn, which touches the mapped files of a space that is not open; a memory
-// fault in it becomes an error.
+// Guarded runs fn, which touches the mapped files of a space that is not open. It turns a
+// memory fault in fn into an error.
 func Guarded(fn func() error) (err error) {
 	defer func(before bool) {
 		debug.SetPanicOnFault(before)
@@ -44,8 +45,8 @@ func Guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// EndGuard is deferred, with what SetPanicOnFault has returned, where a guarded
-// section begins.
+// EndGuard ends a guarded section: a function defers it at the beginning of the section,
+// with the result of SetPanicOnFault.
 func (m *Member) EndGuard(before bool, err *error) {
 	debug.SetPanicOnFault(before)
 	if r := recover(); r != nil {
@@ -55,7 +56,7 @@ func (m *Member) EndGuard(before bool, err *error) {
 	}
 }
 
-// Within runs fn, guarded, while the space cannot be closed.
+// Within runs fn in a guard, and keeps Close waiting meanwhile.
 func (m *Member) Within(fn func() error) error {
 	if err := m.Enter(); err != nil {
 		return err
@@ -64,13 +65,13 @@ func (m *Member) Within(fn func() error) error {
 	return m.Guarded(fn)
 }
 
-// Anyhow runs what undoes something. If it fails for a fault there is nothing left to be
-// undone: the words are lost, or a page of the heap is.
+// Anyhow runs fn, which undoes something, and ignores a memory fault in it: then nothing is
+// left to undo, since live or a page of the heap is lost.
 func (m *Member) Anyhow(fn func()) { _ = m.Guarded(func() error { fn(); return nil }) }
 
-// UsingLists runs fn, which enters the heap and uses the lists of this process. The
-// caller has the queue. A fault leaves the lists in no known state: they are
-// abandoned.
+// UsingLists runs fn, which enters the heap and uses the block lists of this process. The
+// caller holds the queue. After a fault the state of the lists is unknown: UsingLists
+// abandons them.
 func (m *Member) UsingLists(fn func() error) error {
 	defer m.Anyhow(m.Heap.Leave)
 	err := m.Guarded(fn)
@@ -80,7 +81,8 @@ func (m *Member) UsingLists(fn func() error) error {
 	return err
 }
 
-// Look runs fn, guarded, with the state of the newest version, which is held meanwhile.
+// Look runs fn in a guard with the state of the newest version, and holds that version
+// meanwhile.
 func (m *Member) Look(fn func(state format.Addr) error) (err error) {
 	if m.Forked() {
 		return failure.ErrForked
@@ -111,13 +113,13 @@ func (m *Member) NewestVersion() (v format.Version, err error) {
 	defer m.EndGuard(debug.SetPanicOnFault(true), &err)
 	m.Own.Add()
 	defer m.Own.Done()
-	hold := m.Live.HoldCurrent() // else its block could be that of another state before it is read
+	hold := m.Live.HoldCurrent() // otherwise another state could reuse the block before the read
 	defer m.Live.Release(&hold)
 	return format.Version(StateAt(hold.State).Version), nil
 }
 
-// Fault returns the error for a recovered panic value that is a memory fault, or that of
-// one who has found the words of live lost, and nil for any other value.
+// Fault returns the error for a recovered panic value: a memory fault, or the panic of code
+// that found the words of live lost. It returns nil for any other value.
 func (m *Member) Fault(r any) error {
 	e, ok := r.(runtime.Error)
 	a, isFault := r.(interface{ Addr() uintptr })
@@ -130,7 +132,7 @@ func (m *Member) Fault(r any) error {
 	if m.Live != nil && m.Live.LostBy(r) {
 		return m.Lose()
 	}
-	if lost := m.LookLost(); lost != nil { // what it went by was of words that are lost
+	if lost := m.LookLost(); lost != nil { // the fault came from a lost word
 		return lost
 	}
 	if !isFault {
@@ -139,8 +141,8 @@ func (m *Member) Fault(r any) error {
 	return &failure.FaultError{Addr: a.Addr(), Write: m.readable(a.Addr()), Cause: e}
 }
 
-// readable reports whether an address lies in the part of the window that the disk
-// can deliver, so that only a write can fault there.
+// readable reports whether an address lies in a page that the disk can deliver. If so, the
+// fault there was a write.
 func (m *Member) readable(a uintptr) bool {
 	if m.Region == nil || m.Live == nil {
 		return false

@@ -9,36 +9,38 @@ import (
 	"github.com/everheap/everheap/internal/queue"
 )
 
-// What becomes of a space whose live file was cut or written over while it is open. What
-// that is, who finds it, and why nobody does harm afterwards, L14 to L16 of package live
-// say; here is what follows for the process that has found it.
+// What a process does when it finds that the live file was truncated or overwritten while
+// the space is open. L14 to L16 of package live say what such a loss is, how a process finds
+// it, and why no process does harm afterwards.
 //
-//	X1  The space is refused, for good: the error, always the same, is stored first, and
-//	    then the space counts as closed for whoever begins something. Opening it in this
-//	    process is refused as well, as long as the handles are there.
-//	X2  Who is in the middle of something comes out: by a panic of live, which the guard
-//	    that he is in turns into the error; by gone, if he waits for others of this
-//	    process; by the end of his sleep, if he waits in the kernel for others. None of
-//	    them leaves a lock, a slot or the queue behind.
-//	X3  What was published stands (E2), and is not said to be undone; a promise that it is
-//	    durable is not made any more, unless it was true before the loss.
-//	X4  Close waits for who is in progress as ever (E8): slots and views are counted in
-//	    this process's own memory, which nobody has lost. So no window is unmapped under
-//	    a reader: what he reads is of a version that was held before the loss, or that was
-//	    current, and nobody reclaims anything of it (L16).
-//	X5  At the end nothing is handed over, and no anchor is written: the process leaves as
-//	    one that is killed. Who opens the space next rebuilds live, when all have left,
-//	    from the heap and the journal.
-//	X6  What is an error because of words that were lost already is the error of X1, and
-//	    not what it looked like: see Kind.
+//	X1  The process refuses the space from then on. It first stores the error, which never
+//	    changes, and then marks the space as closed, so that no operation begins. It also
+//	    refuses to open the space again as long as it has handles to it.
+//	X2  Each operation in progress ends. If it uses live, live panics, and the operation's
+//	    guard turns the panic into the error. If it waits for other goroutines of this
+//	    process, closing the channel Gone wakes it. If it sleeps in the kernel until another
+//	    process acts, it notices the loss when its sleep ends. No operation keeps a lock, a
+//	    slot or the queue.
+//	X3  A published version stays published (E2), and no error says that it was undone. The
+//	    process no longer promises that a version is durable, unless it was durable before
+//	    the loss.
+//	X4  Close waits for operations in progress as always (E8): this process counts its slots
+//	    and views in its own memory, which is not lost. So it does not unmap the window under
+//	    a reader. The reader's version was held before the loss, or was current, and no
+//	    process reclaims a block of it (L16).
+//	X5  At the end the process hands over nothing and writes no anchor: it leaves as a killed
+//	    process does. When all processes have left, the next opener rebuilds live from the
+//	    heap and the journal.
+//	X6  An error that came from words which were already lost is replaced by the error of X1:
+//	    see Kind.
 
-// Lose says that live is lost, if nobody of this process has said so before, and returns
-// the error (X1).
+// Lose marks live as lost, unless this process has done so before, and returns the error
+// (X1).
 func (m *Member) Lose() error {
 	m.Live.Lose()
-	err := fmt.Errorf("%w: %s; nothing of it is used here any more, and this process reads and writes nothing more in the space. "+
-		"What was durable is safe, in the heap and the journal; of other commits the last ones may be gone, as after a loss of power. "+
-		"Close the space in all processes and open it again: that recovers it", failure.ErrLiveLost, m.Files.Join(live.FileName))
+	err := fmt.Errorf("%w: %s; this process no longer uses it, and reads and writes nothing more in the space. "+
+		"Durable commits are safe, in the heap and the journal; the last of the other commits may be lost, as after a power loss. "+
+		"Close the space in all processes and open it again to recover it", failure.ErrLiveLost, m.Files.Join(live.FileName))
 	if m.lost.CompareAndSwap(nil, &err) {
 		m.Shut.Store(true)
 		close(m.Gone)
@@ -46,7 +48,7 @@ func (m *Member) Lose() error {
 	return *m.lost.Load()
 }
 
-// LookLost returns the error if live is lost, as far as one look shows.
+// LookLost looks at live once, and returns the error if live is lost.
 func (m *Member) LookLost() error {
 	if err := m.IsLost(); err != nil {
 		return err
@@ -65,7 +67,7 @@ func (m *Member) IsLost() error {
 	return nil
 }
 
-// WhyClosed returns the error of one who finds that the space is closed.
+// WhyClosed returns the error for an operation that finds the space closed.
 func (m *Member) WhyClosed() error {
 	if err := m.IsLost(); err != nil {
 		return err
@@ -73,7 +75,7 @@ func (m *Member) WhyClosed() error {
 	return failure.ErrClosed
 }
 
-// UnlessLost returns err, or that of the loss, if err can come of it (X6).
+// UnlessLost returns err, or the error of the loss if the loss can be the cause of err (X6).
 func (m *Member) UnlessLost(err error) error {
 	if lost := m.becauseLost(failure.Kind("", err)); lost != nil {
 		return lost
@@ -81,7 +83,7 @@ func (m *Member) UnlessLost(err error) error {
 	return err
 }
 
-// becauseLost returns the error of the loss, if err is one that can come of it (X6).
+// becauseLost returns the error of the loss if live is lost and that can be the cause of err (X6); otherwise nil.
 func (m *Member) becauseLost(err error) error {
 	if errors.Is(err, failure.ErrLiveLost) {
 		return nil

@@ -1,12 +1,12 @@
-// Package member is what one process has of a space that it has open: the files, the memory
-// that they are mapped to, the words of live, and the queue of those who write. It says
-// who may touch them, and what becomes of one who does and meets a fault.
+// Package member has the state of one process in an open space: the files, the memory to
+// which they are mapped, the words of live, and the queue of the writers. It decides which
+// code may touch them, and turns a memory fault into an error.
 //
-// Who touches the memory or the files of a space enters (Member.Enter), or has the queue or a
-// slot, so that Close waits (E8), and is in a guard (Member.Guarded), so that a fault is an
-// error (E6). What is above this package rests on that: named locks, the journal and the
-// anchors, sweeps, and the transactions of the engine. Each of them has a pointer to the
-// one Member, and all of its own beside it.
+// An operation that touches the memory or the files of a space first enters (Member.Enter),
+// or holds the queue or a slot, so that Close waits for it (E8). It also runs in a guard
+// (Member.Guarded), so that a memory fault becomes an error (E6). The packages above rely on
+// both: named locks, the journal and the anchors, sweeps, and the transactions of the
+// engine. Each of them has a pointer to the one Member, and keeps its own state beside it.
 //
 // Start reading at Member and Member.Guarded.
 package member
@@ -28,48 +28,48 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Member is the part of this process in a space. Who opens the space fills the exported
-// fields, one after the other; they stay as they are from then on.
+// Member is the state of this process in a space. The opener of the space fills the exported
+// fields one after the other; then they do not change.
 type Member struct {
 	Files    *spacefile.Dir
-	Head     *format.Header // of Files: what was fixed when the space was created
+	Head     *format.Header // the header of the heap file, which never changes
 	ReadOnly bool
-	Guest    bool // it reads, and may not write any file: see live.OpenGuest
+	Guest    bool // this process has no permission to write the files: see live.OpenGuest
 
-	Region *mapping.Region // it owns the heap file
+	Region *mapping.Region // owns the heap file
 	Live   *live.Live      // nil: not yet
 	Heap   *heap.Heap      // nil: not yet
-	Reader heap.Reader     // of what was verified before, or verifies
+	Reader heap.Reader     // verifies each block, unless all were verified before
 
-	Queue queue.Queue    // whoever has it may take the turn, and use the lists of free space
-	Shut  atomic.Bool    // nothing begins any more
+	Queue queue.Queue    // its holder may take the turn, and use the lists of free space
+	Shut  atomic.Bool    // no operation may begin
 	Gone  chan struct{}  // closed when live is lost (X1)
-	Quit  chan struct{}  // closed when the background is to end
-	Done  sync.WaitGroup // of the background
+	Quit  chan struct{}  // closed when the background goroutines are to end
+	Done  sync.WaitGroup // for the background goroutines
 
 	Own OwnHolds
 
-	// Full returns the error of one who finds no space left: what would help. nil: nothing is
-	// known of that.
+	// Full returns the error for an operation that found no space left, and says what would
+	// help. nil: Kind leaves such an error as it is.
 	Full func(error) error
 
-	process uint64                // mapping.Generation of the process that opened it
-	views   atomic.Int64          // operations in progress that hold no slot
-	lost    atomic.Pointer[error] // why nothing begins any more, if live is lost (X1); nil: it is not
-	failure atomic.Pointer[error] // of the background's last try
+	process uint64                // mapping.Generation of the process that opened the space
+	views   atomic.Int64          // operations in progress that have entered
+	lost    atomic.Pointer[error] // the error of X1; nil: live is not lost
+	failure atomic.Pointer[error] // the last error of background work
 }
 
-// Start makes it the member of this process, which is about to open the space of a directory.
+// Start initializes the member of this process, which is about to open the space in files.
 func (m *Member) Start(files *spacefile.Dir, readOnly bool) {
 	m.Files, m.ReadOnly, m.process = files, readOnly, mapping.Generation()
 	m.Quit, m.Gone = make(chan struct{}), make(chan struct{})
 	m.Queue.Over = m.Gone
 }
 
-// name is what errors call the space.
+// name returns the name of the space in errors.
 func (m *Member) name() string { return filepath.Base(m.Files.Opened()) }
 
-// Dir returns the path of the directory of the space, as it is now.
+// Dir returns the present path of the directory of the space.
 func (m *Member) Dir() string { return m.Files.Path() }
 
 // Tag returns the tag of the IDs of this space.
@@ -81,7 +81,7 @@ func (m *Member) Window() (base, size uint64) { return m.Head.Base, m.Head.Windo
 // Closed reports whether the last handle was closed.
 func (m *Member) Closed() bool { return m.Shut.Load() }
 
-// Header returns what was fixed when the space was created.
+// Header returns the header of the heap file, which never changes.
 func (m *Member) Header() format.Header { return *m.Head }
 
 // HeapFile returns the path of the heap file, and the offset of an address in it.
@@ -93,8 +93,8 @@ func (m *Member) HeapFile(a format.Addr) (string, int64) {
 	return m.Files.Join(spacefile.HeapName), off
 }
 
-// Enter says that an operation begins which holds no slot and no turn, so that Close waits
-// for it; Exit must follow.
+// Enter begins an operation that holds neither a slot nor the turn, so that Close waits for
+// it; Exit must follow.
 func (m *Member) Enter() error {
 	if m.Forked() {
 		return failure.ErrForked
@@ -107,22 +107,22 @@ func (m *Member) Enter() error {
 	return nil
 }
 
-// Exit ends what Enter, or Stay, began.
+// Exit ends an operation that Enter or Stay began.
 func (m *Member) Exit() { m.views.Add(-1) }
 
-// Stay is Enter for one who holds Close off already, by the turn or a slot, and is about to
-// let go of that (E8).
+// Stay is Enter for an operation that keeps Close waiting already, by the turn or a slot,
+// and is about to release that (E8).
 func (m *Member) Stay() { m.views.Add(1) }
 
-// Views reports whether an operation is in progress that has entered.
+// Views reports whether an operation that has entered is in progress.
 func (m *Member) Views() bool { return m.views.Load() != 0 }
 
-// StateAt returns the state in a block that is held and was published.
+// StateAt returns the state in the state block of a published version, which the caller holds.
 func StateAt(a format.Addr) *format.State {
 	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
 }
 
-// Quitting reports whether the background work is to end.
+// Quitting reports whether the background goroutines are to end.
 func (m *Member) Quitting() bool {
 	select {
 	case <-m.Quit:
@@ -132,14 +132,14 @@ func (m *Member) Quitting() bool {
 	}
 }
 
-// Note remembers the outcome of work that nobody waits for, for Stats.
+// Note remembers the error of background work, for Stats.
 func (m *Member) Note(err error) {
-	if err != nil && !errors.Is(err, failure.ErrClosed) { // which is none of the background's
+	if err != nil && !errors.Is(err, failure.ErrClosed) { // closing is not a failure
 		m.failure.Store(&err)
 	}
 }
 
-// Failure returns what was noted last; nil: nothing.
+// Failure returns the error that was noted last; nil: none.
 func (m *Member) Failure() error {
 	if err := m.failure.Load(); err != nil {
 		return *err
@@ -147,7 +147,7 @@ func (m *Member) Failure() error {
 	return nil
 }
 
-// Located says of damage where it is, if it does not say so itself.
+// Located adds the file, the offset and the object to an error about damage, unless it has an offset already.
 func (m *Member) Located(object uint64, a format.Addr, err error) error {
 	if d := (*format.DamageError)(nil); errors.As(err, &d) && d.Offset != 0 {
 		return err

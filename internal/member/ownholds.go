@@ -8,17 +8,18 @@ import (
 	"github.com/everheap/everheap/internal/goroutine"
 )
 
-// OwnHolds counts the versions that a process holds for the sake of the space itself: for a
-// sweep, while it moves blocks, while it writes an anchor or records, for a short look. They
-// keep what was removed since from reuse, as the views of a program do.
+// OwnHolds counts the versions that the library itself holds in a process: for a sweep,
+// while it moves blocks, while it writes an anchor or records, for a short look. Like the
+// views of a program, these holds keep blocks that were freed since from being reused.
 //
-//	RV7 A writer that has no space left waits for the holds of this kind (package upkeep), since
-//	    they end by themselves, but not for views, which end when a program likes. The
-//	    writer has the queue: whoever waits for the queue with such a hold gets a context
-//	    from Begin, which relief cancels, and lets go of the hold then. A hold is counted
-//	    before it is there, and until it is gone. So once none is counted, all that
-//	    keeps older versions are views, usable anchors and other processes. Of those a
-//	    sweeper is waited for (upkeep.Upkeep.replaceSweeper), and a writer of an anchor
+//	RV7 A writer that finds no space left waits for holds of this kind (package upkeep),
+//	    since they end by themselves. It does not wait for views, which end when the program
+//	    likes. The writer holds the queue. So a holder that may wait for the queue gets a
+//	    context from Begin; the low-space hook cancels the context, and the holder then
+//	    releases its hold. The count includes a hold from before it exists until after it
+//	    ends. So when the count is 0, only views, usable anchors and other processes keep
+//	    older versions. Of other processes, the writer waits for a sweeper
+//	    (upkeep.Upkeep.replaceSweeper) and for the writer of an anchor
 //	    (live.Live.AnchorWriters).
 type OwnHolds struct {
 	count atomic.Int64
@@ -27,20 +28,21 @@ type OwnHolds struct {
 	long map[int]longHold
 }
 
-// longHold is a hold whose owner may wait for the queue.
+// longHold is a hold whose holder may wait for the queue.
 type longHold struct {
 	cancel    context.CancelFunc
 	goroutine uintptr
 }
 
-// Add counts a hold that waits for nobody; Done must follow.
+// Add counts a hold whose holder does not wait for the queue; Done must follow.
 func (o *OwnHolds) Add() { o.count.Add(1) }
 
-// Done ends what Add began.
+// Done ends a hold that Add has counted.
 func (o *OwnHolds) Done() { o.count.Add(-1) }
 
-// Begin counts a hold whose owner may wait for the queue: with the context, which ends when a
-// writer needs what is held. end must follow.
+// Begin counts a hold whose holder may wait for the queue, with the context that Begin
+// returns. The context ends when a writer needs the memory that the hold keeps. The holder
+// must call end.
 func (o *OwnHolds) Begin(ctx context.Context) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	o.Add()
@@ -61,9 +63,9 @@ func (o *OwnHolds) Begin(ctx context.Context) (_ context.Context, end func()) {
 	}
 }
 
-// CancelLong cancels the holds whose owners may wait for the queue, and returns how many holds
-// there are, of whatever kind, but for those of this goroutine that it would cancel: a
-// transaction that moves blocks does not wait for itself.
+// CancelLong cancels the holds whose holders may wait for the queue, but not those of this
+// goroutine: a transaction that moves blocks does not wait for itself. It returns how many
+// holds of both kinds there are, again without those.
 func (o *OwnHolds) CancelLong() int64 {
 	o.Lock()
 	defer o.Unlock()

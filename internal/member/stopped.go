@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/procfs"
 )
 
-// Stopped reports whether the system shows the process as stopped or traced. The
-// command is compared, since the number may be a later process's.
+// Stopped reports whether the system shows the process as stopped or traced. It compares the
+// command as well, since a later process may have the number.
 func Stopped(p live.Process) bool {
 	if p.Foreign {
 		return false
@@ -18,8 +18,8 @@ func Stopped(p live.Process) bool {
 	return stopped && strings.HasPrefix(p.Command, command)
 }
 
-// Moves reports whether a process has the space open, and is not stopped as far as the
-// system says.
+// Moves reports whether a process has the space open and the system does not show it as
+// stopped.
 func (m *Member) Moves(who format.Incarnation) bool {
 	if !m.Live.Alive(who) {
 		return false

@@ -8,21 +8,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Operations of futex(2). Neither is FUTEX_PRIVATE: the word is shared by
-// processes, and the kernel finds it by file and offset, not by address.
+// Operations of futex(2). Neither is FUTEX_PRIVATE: processes share the word, and the kernel
+// finds it by file and offset, not by address.
 const (
 	futexWait = 0
 	futexWake = 1
 )
 
-// fallbackTick is the longest sleep in place of a futex that the kernel refuses.
+// fallbackTick is the longest sleep of FutexWait where the kernel refuses futexes.
 const fallbackTick = 10 * time.Millisecond
 
-// FutexWait waits while *addr is val, at most for timeout, until FutexWake, and
-// reports whether it was woken. It returns at once if *addr is another value or
-// the timeout is not positive, and may return early for no reason (OL2). While
-// it waits the thread is in a system call, so other goroutines run on. addr
-// must stay mapped until it returns.
+// FutexWait sleeps while *addr is val, until a FutexWake or the timeout, and reports whether
+// a FutexWake woke it. It returns at once if *addr is another value or the timeout is not
+// positive, and it may return early for no reason (OL2). While it sleeps the thread is in a
+// system call, so other goroutines keep running. addr must stay mapped until it returns.
 func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 	if timeout <= 0 {
 		return false
@@ -36,8 +35,8 @@ func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 	case unix.EAGAIN, unix.EINTR, unix.ETIMEDOUT:
 		return false
 	}
-	// A sandbox may forbid futexes of files. Callers look again in a loop, and
-	// polling slowly is right where returning at once would burn a core.
+	// A sandbox may forbid futexes of files. Callers read the word again in a loop: polling
+	// slowly is right, since returning at once would burn a core.
 	time.Sleep(min(timeout, fallbackTick))
 	return false
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Holder is a process that holds a lock, as an error message shows it.
+// Holder is a process that holds a lock, for the text of an error.
 type Holder struct {
 	PID     int
 	Command string
@@ -18,15 +18,15 @@ type Holder struct {
 }
 
 // Holders finds the processes that hold a lock on the byte at off of the file of f. The
-// kernel does not tell the holder of a lock of a description, but /proc shows the locks of
-// each open file, for all processes that this one may inspect. It is slow, and serves the
-// text of errors.
+// kernel does not report the holder of an open-file-description lock, but /proc lists the
+// locks of each open file, for all processes that this one may inspect. Holders is slow: use
+// it only for the text of errors.
 func Holders(f *os.File, off int64) (list []Holder) {
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil {
 		return nil
 	}
-	// The device in that text is that of the superblock, in hexadecimal.
+	// /proc names the superblock's device, in hexadecimal.
 	file := fmt.Sprintf("%02x:%02x:%d", unix.Major(uint64(s.Dev)), unix.Minor(uint64(s.Dev)), s.Ino)
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {

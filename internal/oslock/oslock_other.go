@@ -38,7 +38,7 @@ type Holder struct {
 	Stopped bool
 }
 
-// Holders finds none on this system.
+// Holders returns no processes on this system.
 func Holders(f *os.File, off int64) []Holder { return nil }
 
 // Wait is not supported on this system.
@@ -51,7 +51,7 @@ func WaitFile(ctx context.Context, open func() (*os.File, error)) (*os.File, err
 	return nil, ErrUnsupported
 }
 
-// FutexWait sleeps for at most 10 ms: this system has no futexes of files.
+// FutexWait sleeps for at most 10 ms: this system has no futexes on shared files.
 func FutexWait(addr *uint32, val uint32, timeout time.Duration) (woken bool) {
 	time.Sleep(min(timeout, 10*time.Millisecond))
 	return false
@@ -63,5 +63,5 @@ func FutexWake(addr *uint32, n int) int { return 0 }
 // Yield lets other threads run first.
 func Yield() { time.Sleep(time.Microsecond) }
 
-// ProcessGone does not know on this system.
+// ProcessGone always returns false on this system, which means that it does not know.
 func ProcessGone(pid int) bool { return false }

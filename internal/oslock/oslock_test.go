@@ -19,10 +19,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// far is an offset as the locks of a space have them, far beyond any data.
+// far is an offset far beyond any data, like those of a space's locks.
 const far = 1 << 60
 
-// patience bounds what must happen soon; no test waits for it when it passes.
+// patience is how long a test waits before it fails; a test that passes does not wait for it.
 const patience = 20 * time.Second
 
 // Roles of the test binary when it is run as a child.
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child starts the test binary in a role and returns after it said "ready".
+// child starts the test binary in a role, and returns once it has printed "ready".
 func child(t *testing.T, role, path string) (*exec.Cmd, *bufio.Reader) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
@@ -159,13 +159,13 @@ func TestTryLock_TwoDescriptions(t *testing.T) { // OL1
 	wantHeld(t, b, far, true)
 	wantLock(t, b, far, false, false)
 	wantLock(t, b, far, true, false)
-	wantLock(t, b, far+1, false, true) // the next byte is another lock
+	wantLock(t, b, far+1, false, true) // the lock of the next byte is free
 	wantLock(t, b, far-1, false, true)
 	if err := Unlock(a, far); err != nil {
 		t.Fatal(err)
 	}
 	wantLock(t, b, far, false, true)
-	if err := Unlock(a, far); err != nil { // not a's
+	if err := Unlock(a, far); err != nil { // b has the lock: no effect
 		t.Fatal(err)
 	}
 	wantHeld(t, a, far, true)
@@ -224,13 +224,13 @@ func TestTryLock_DroppedWhenProcessIsKilled(t *testing.T) { // L2
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	c.Wait() // SIGKILL, an error by nature
+	c.Wait() // always an error: the child was killed
 	wantHeld(t, f, far, false)
 	wantLock(t, f, far, false, true)
 }
 
-// TestTryLock_NotInherited starts a child while a lock is held: descriptors are
-// closed on exec, so that the child does not keep the lock.
+// The kernel closes the descriptor when the child is executed, so the child does not keep
+// the lock.
 func TestTryLock_NotInherited(t *testing.T) {
 	path := lockFile(t)
 	mine := open(t, path, os.O_RDWR)
@@ -246,23 +246,22 @@ func TestFutexWait_ReturnsWithoutWake(t *testing.T) { // OL2
 		t.Fatal(err)
 	}
 	if FutexWait(word, 1, patience) {
-		t.Error("woken though the word was another value")
+		t.Error("FutexWait reports a wake, but the word had another value")
 	}
 	for _, d := range []time.Duration{-1, 0, 1, 5 * time.Millisecond} {
 		if FutexWait(word, 0, d) {
-			t.Errorf("woken by nobody, timeout %v", d)
+			t.Errorf("FutexWait reports a wake that nobody made, timeout %v", d)
 		}
 	}
 	if n := FutexWake(word, 100); n != 0 {
-		t.Errorf("woke %d, none waits", n)
+		t.Errorf("FutexWake woke %d threads, but none waits", n)
 	}
 	if n := FutexWake(word, -1); n != 0 {
-		t.Errorf("woke %d of -1", n)
+		t.Errorf("FutexWake(-1) woke %d threads", n)
 	}
 }
 
-// TestFutexWait_LeavesProcessorsFree has more waiters than processors, and
-// still goroutines run to wake them.
+// More threads wait than there are processors, and still a goroutine runs that wakes them.
 func TestFutexWait_LeavesProcessorsFree(t *testing.T) {
 	path := lockFile(t)
 	word, err := mapWord(path)
@@ -289,7 +288,7 @@ func TestFutexWait_LeavesProcessorsFree(t *testing.T) {
 		}
 	}
 	if woken != waiters || reported != waiters {
-		t.Fatalf("woke %d, %d were woken, want %d", woken, reported, waiters)
+		t.Fatalf("FutexWake woke %d threads, %d report a wake, want %d", woken, reported, waiters)
 	}
 }
 

@@ -2,14 +2,13 @@ package oslock
 
 import "golang.org/x/sys/unix"
 
-// ProcessGone reports whether there is no process of that number, in the PID namespace
-// of the caller, or one of which nothing is left but its status: no thread, memory or
-// open file. False means nothing: the number may be another process's by now, or the
-// kernel may not tell.
+// ProcessGone reports whether no process has that number in the PID namespace of the caller,
+// or only a zombie has it: a process without threads, memory and open files. False proves
+// nothing: another process may have the number by now, or the kernel may refuse to tell.
 //
-// A descriptor of a process becomes readable when its last thread has ended. If the
-// number was passed on before it was opened, its first process is gone all the
-// more.
+// A pidfd becomes readable when the last thread of its process has ended. If the kernel
+// reused the number before ProcessGone opened the pidfd, the process that had the number
+// before is gone as well.
 func ProcessGone(pid int) bool {
 	if pid <= 0 {
 		return false

@@ -11,30 +11,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process waits for a lock by a sleep in the kernel, which grants the lock in the order of
-// arrival. Nothing interrupts that sleep: a signal that the Go runtime handles restarts the
-// call. So a goroutine of its own, the sleeper, sleeps; a waiter that gives up leaves the
-// sleeper behind.
+// A process waits for a lock in a system call, and the kernel grants the lock in the order
+// of arrival. Nothing interrupts that call: a signal that the Go runtime handles restarts
+// it. So a separate goroutine, the sleeper, makes the call, and a waiter that gives up
+// leaves the sleeper behind.
 //
-//	OL4 A process has at most one sleeper for a lock, however many of its goroutines
-//	    wait: they stand in a queue, and a waiter that gives up leaves the queue. A
-//	    sleeper that gets the lock and finds the queue empty closes its file, which
-//	    gives the lock back. So a sleeper left behind costs one thread and one
-//	    descriptor for each lock, and ends when the holder unlocks.
-//	OL5 A waiter locks an open file that is used for nothing else, so a sleeper left
-//	    behind keeps no other lock of the process.
+//	OL4 A process has at most one sleeper for a lock, however many of its goroutines wait.
+//	    They stand in a queue, and a waiter that gives up leaves the queue. A sleeper that
+//	    gets the lock and finds the queue empty closes its file, which releases the lock. So
+//	    a sleeper left behind costs one thread and one descriptor for each lock, and it ends
+//	    when the holder unlocks.
+//	OL5 A waiter locks an open file that it uses for nothing else. So a sleeper left behind
+//	    holds no other lock of the process.
 
-// lockKey names a lock of the machine, and the mode in which a process waits for it.
+// lockKey names a lock on this machine, and the mode in which a process waits for it.
 type lockKey struct {
 	device, inode uint64
-	off           int64 // wholeFile: the lock is the flock of the file
+	off           int64 // of the byte; wholeFile: the lock is the flock of the file
 	shared        bool
 }
 
-// wholeFile stands for the offset of a flock.
+// wholeFile stands in place of an offset for the flock of a file.
 const wholeFile = -1
 
-// sleepers are the locks that this process waits for, each with its queue of waiters. An
+// sleepers has the queue of waiters for each lock that has a sleeper in this process. An
 // empty queue belongs to a sleeper that was left behind.
 var sleepers struct {
 	sync.Mutex
@@ -43,7 +43,7 @@ var sleepers struct {
 
 // waiter is one call of Wait in a queue.
 type waiter struct {
-	file *os.File // for the sleeper to sleep with; nil: the sleeper has it
+	file *os.File // the file that a sleeper will lock; nil: the sleeper has taken it
 	turn chan taken
 }
 
@@ -53,21 +53,21 @@ type taken struct {
 	err  error
 }
 
-// Wait takes the lock of the byte at off, shared or exclusive, as TryLock does, but
-// waits until it gets the lock or the context ends. open opens a file for that lock alone
-// (OL5). Wait returns such a file; closing it gives the lock back. Errors: that of the
-// context, of open, or of TryLock.
+// Wait takes a shared or exclusive lock on the byte at off, as TryLock does, but waits until
+// it gets the lock or the context ends. open opens a file that is used only for this lock
+// (OL5). Wait returns such a file; closing it releases the lock. Errors: those of the
+// context, of open, and of TryLock.
 func Wait(ctx context.Context, open func() (*os.File, error), off int64, shared bool) (*os.File, error) {
 	return wait(ctx, open, lockKey{off: off, shared: shared})
 }
 
-// WaitFile takes the exclusive flock of a whole file, as Wait takes the lock of a byte:
-// with a sleep in the kernel, in order, until the context ends.
+// WaitFile takes the exclusive flock of a whole file. It waits as Wait does: in the order of
+// arrival, until it gets the flock or the context ends.
 func WaitFile(ctx context.Context, open func() (*os.File, error)) (*os.File, error) {
 	return wait(ctx, open, lockKey{off: wholeFile})
 }
 
-// wait takes the lock that the key names, of the file that open opens.
+// wait takes the lock that the key names, on the file that open opens.
 func wait(ctx context.Context, open func() (*os.File, error), key lockKey) (*os.File, error) {
 	f, err := open()
 	if err != nil {
@@ -93,7 +93,7 @@ func wait(ctx context.Context, open func() (*os.File, error), key lockKey) (*os.
 		return got.file, got.err
 	case <-ctx.Done():
 	}
-	if !w.leave(key) { // the turn came at the same time
+	if !w.leave(key) { // the sleeper has just taken w out of the queue, and its result comes
 		if got := <-w.turn; got.file != nil {
 			got.file.Close()
 		}
@@ -101,7 +101,7 @@ func wait(ctx context.Context, open func() (*os.File, error), key lockKey) (*os.
 	return nil, ctx.Err()
 }
 
-// of makes the key that of a lock of the file.
+// of completes the key with the identity of the file.
 func (k *lockKey) of(f *os.File) error {
 	var s unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &s); err != nil {
@@ -126,7 +126,7 @@ func (k *lockKey) try(f *os.File) (bool, error) {
 	return true, nil
 }
 
-// call asks the kernel for the lock, once; wait says that the call may sleep.
+// call asks the kernel for the lock once. If wait is set the call sleeps until it gets the lock.
 func (k *lockKey) call(f *os.File, wait bool) (err error) {
 	fd := f.Fd()
 	for err = error(unix.EINTR); err == unix.EINTR; {
@@ -146,7 +146,7 @@ func (k *lockKey) call(f *os.File, wait bool) (err error) {
 	return err
 }
 
-// failed says which lock could not be taken, and why.
+// failed names the lock that could not be taken.
 func (k *lockKey) failed(op string, f *os.File, err error) error {
 	if k.off == wholeFile {
 		return fmt.Errorf("%s %s: %w", op, f.Name(), err)
@@ -172,7 +172,7 @@ func join(key lockKey, f *os.File) *waiter {
 	return w
 }
 
-// leave leaves the queue, and reports false if the turn has come.
+// leave leaves the queue. It reports false if the sleeper has taken w out of the queue already.
 func (w *waiter) leave(key lockKey) bool {
 	sleepers.Lock()
 	defer sleepers.Unlock()
@@ -188,8 +188,8 @@ func (w *waiter) leave(key lockKey) bool {
 	return true
 }
 
-// sleep waits for the lock in the kernel, with one file after the other, and hands each
-// to the first waiter of the queue, until the queue is empty.
+// sleep waits for the lock in the kernel, on one waiter's file after the other, and passes
+// each result to the first waiter of the queue, until the queue is empty.
 func sleep(key lockKey, f *os.File) {
 	for f != nil {
 		got := taken{file: f}
@@ -201,9 +201,9 @@ func sleep(key lockKey, f *os.File) {
 	}
 }
 
-// pass hands what a sleeper got to the first waiter, and returns the file to sleep with for
-// the next one. Without a further waiter it returns nil and deletes the queue; a file that
-// no waiter wants it closes.
+// pass passes the sleeper's result to the first waiter, and returns the file on which the
+// sleeper waits for the next one. If there is no next waiter it deletes the queue and
+// returns nil. If there is no first waiter either it closes the file.
 func pass(key lockKey, got taken) (next *os.File) {
 	sleepers.Lock()
 	defer sleepers.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// waitBound is how long a test waits for what should take a moment.
+// waitBound is how long a test waits, for something that takes a moment, before it fails.
 const waitBound = time.Minute
 
 // lockable returns a function that opens a new file of the test.
@@ -44,7 +44,7 @@ func openFiles(t *testing.T, open func() (*os.File, error)) (n int) {
 	return n - 1
 }
 
-// eventually fails the test if a condition does not come true.
+// eventually fails the test if a condition does not become true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for began := time.Now(); !ok(); time.Sleep(time.Millisecond) {
@@ -95,7 +95,7 @@ func inOrder(t *testing.T, wait waiting) {
 		select {
 		case i := <-got:
 			if i != want {
-				t.Errorf("waiter %d had the lock as number %d", i, want)
+				t.Errorf("waiter %d got the lock as number %d", i, want)
 			}
 		case <-time.After(waitBound):
 			t.Fatalf("waiter %d does not get the lock", want)
@@ -104,8 +104,8 @@ func inOrder(t *testing.T, wait waiting) {
 	eventually(t, "all files to be closed", func() bool { return openFiles(t, open) == 0 })
 }
 
-// However many waiters give up, they leave one sleeper behind. It serves the next waiter, and
-// ends when the holder unlocks.
+// However many waiters give up, they leave one sleeper behind. The sleeper serves the next
+// waiter, and it ends when the holder unlocks.
 func TestWait_GivenUp(t *testing.T) { // OL4
 	for name, wait := range exclusive {
 		t.Run(name, func(t *testing.T) { givenUp(t, wait) })
@@ -149,15 +149,15 @@ func givenUp(t *testing.T, wait waiting) {
 	eventually(t, "all files to be closed", func() bool { return openFiles(t, open) == 0 })
 }
 
-// Whoever comes with a context that has ended leaves neither a sleeper nor a file behind, if the
-// lock is not free.
+// A Wait whose context has ended already leaves neither a sleeper nor a file behind if the
+// lock is taken.
 func TestWait_EndedBefore(t *testing.T) { // OL4
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for name, wait := range exclusive {
 		t.Run(name, func(t *testing.T) {
 			open := lockable(t)
-			held, err := wait(ctx, open) // it is free
+			held, err := wait(ctx, open) // the lock is free
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -175,7 +175,8 @@ func TestWait_EndedBefore(t *testing.T) { // OL4
 	}
 }
 
-// A lateContext ends while its user gets what it waits for: before Done returns.
+// A lateContext calls end inside Done: after the waiter has joined the queue, before it
+// waits.
 type lateContext struct {
 	context.Context
 	end func()
@@ -183,12 +184,12 @@ type lateContext struct {
 
 func (c *lateContext) Done() <-chan struct{} { c.end(); return c.Context.Done() }
 
-// The context ends as the turn comes: the waiter has the lock, or has given it back.
+// The context ends just as the waiter gets the lock: the waiter keeps the lock or releases it.
 func TestWait_EndsAsTheTurnComes(t *testing.T) { // OL4
 	for name, wait := range exclusive {
 		t.Run(name, func(t *testing.T) {
 			open := lockable(t)
-			for gaveUp := 0; gaveUp < 3; { // half of the time
+			for gaveUp := 0; gaveUp < 3; { // it gives up about every second time
 				held, err := wait(context.Background(), open)
 				if err != nil {
 					t.Fatal(err)
@@ -213,7 +214,7 @@ func TestWait_EndsAsTheTurnComes(t *testing.T) { // OL4
 	}
 }
 
-// Who waits for the lock of one file does not wait for that of another.
+// A waiter for the lock of one file does not wait for the lock of another file.
 func TestWait_TwoFiles(t *testing.T) {
 	for name, wait := range exclusive {
 		t.Run(name, func(t *testing.T) {
@@ -245,7 +246,7 @@ func TestWait_TwoFiles(t *testing.T) {
 					t.Error(err)
 				}
 			case <-time.After(waitBound):
-				t.Error("it waits for the other file's lock")
+				t.Error("Wait waits for another file's lock")
 			}
 			cancel()
 			eventually(t, "nobody to wait", func() bool { return oslock.Waiting() == 0 })
@@ -253,8 +254,7 @@ func TestWait_TwoFiles(t *testing.T) {
 	}
 }
 
-// A shared waiter waits for an exclusive holder, and needs no more than a file that may
-// be read.
+// A shared waiter waits for an exclusive holder, and it needs only a file open for reading.
 func TestWait_Shared(t *testing.T) {
 	open := lockable(t)
 	held, err := oslock.Wait(context.Background(), open, 7, false)
@@ -265,7 +265,7 @@ func TestWait_Shared(t *testing.T) {
 	got := make(chan error, 2)
 	for range 2 {
 		go func() {
-			_, err := oslock.Wait(context.Background(), readable, 7, true) // kept until the test ends
+			_, err := oslock.Wait(context.Background(), readable, 7, true) // held until the test ends
 			got <- err
 		}()
 	}
@@ -290,6 +290,6 @@ func TestHolders_NamesTheProcess(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	if list := oslock.Holders(held, 1<<62+1); len(list) != 0 {
-		t.Errorf("of a byte that is free: %+v", list)
+		t.Errorf("holders of a byte that is not locked: %+v", list)
 	}
 }

@@ -12,25 +12,25 @@ import (
 	"slices"
 )
 
-// Entries are files of a directory that come, take the place of each other, and go, and are told
-// apart by what they are and not by what they are called. What is called how after a cut depends
-// on when the directory was synced last, for each name by itself.
+// Entries are files of a directory that are created, replace each other, and are removed.
+// Disk identifies them by inode and not by name. Which file has a name after a cut depends
+// on the last sync of the directory, and differs from name to name.
 type entries struct {
 	dir   string
 	is    func(name string) bool
-	files []*history          // in the order in which they came
-	names map[string][]called // what had the name, in the order of moments
-	syncs []int               // of the directory: the moments at which they began
+	files []*history          // in the order of their creation
+	names map[string][]called // by name: the files that had it, in the order of moments
+	syncs []int               // the moments at which syncs of the directory began
 }
 
-// called is what has a name from a moment on.
+// called is the file that has a name from a moment on.
 type called struct {
 	moment int
-	h      *history // nil: nothing
+	h      *history // nil: no file
 }
 
-// Follow says which names are those of entries, in the one directory in which they are. Who writes
-// them must move files by Rename, and make names durable by SyncDir.
+// Follow says which names in a directory belong to entries; all entries are in one
+// directory. The program must move files by Rename, and make names durable by SyncDir.
 func (d *Disk) Follow(is func(name string) bool) {
 	d.entries = &entries{is: is, names: map[string][]called{}}
 }
@@ -63,7 +63,7 @@ func (d *Disk) SyncDir(dir string) error {
 	return nil
 }
 
-// entry returns the history of an entry that is open.
+// entry returns the history of an entry that the program opens.
 func (e *entries) entry(path string) (*history, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -72,7 +72,7 @@ func (e *entries) entry(path string) (*history, error) {
 	if h := e.find(info); h != nil {
 		return h, nil
 	}
-	keep, err := os.Open(path) // for as long as the test runs: so no other file gets its number
+	keep, err := os.Open(path) // until the test ends, so that no other file gets its inode number
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (e *entries) entry(path string) (*history, error) {
 	return h, nil
 }
 
-// find returns the history of a file; nil: it was not opened.
+// find returns the history of a file; nil: it was never opened.
 func (e *entries) find(info os.FileInfo) *history {
 	i := slices.IndexFunc(e.files, func(h *history) bool { return os.SameFile(h.info, info) })
 	if i < 0 {
@@ -91,7 +91,7 @@ func (e *entries) find(info os.FileInfo) *history {
 	return e.files[i]
 }
 
-// look notes what is called how now.
+// look notes which file has each name now.
 func (e *entries) look(now int) {
 	for _, h := range e.files {
 		if !h.idle {
@@ -103,7 +103,7 @@ func (e *entries) look(now int) {
 		return
 	}
 	list, err := os.ReadDir(e.dir)
-	if errors.Is(err, os.ErrNotExist) { // the directory has another name by now
+	if errors.Is(err, os.ErrNotExist) { // the directory was renamed
 		return
 	}
 	there := map[string]bool{}
@@ -125,7 +125,7 @@ func (e *entries) look(now int) {
 	}
 }
 
-// note notes what has a name, if that is another file than before.
+// note notes which file has a name, if that has changed.
 func (e *entries) note(name string, c called) {
 	list := e.names[name]
 	if n := len(list); n == 0 || list[n-1].h != c.h {
@@ -133,7 +133,7 @@ func (e *entries) note(name string, c called) {
 	}
 }
 
-// image writes the entries that there may be after a cut.
+// image writes entries that may exist after a cut.
 func (e *entries) image(dir string, moment int, policy Policy, r *rand.Rand) error {
 	settled := 0
 	for _, s := range e.syncs {
@@ -142,7 +142,7 @@ func (e *entries) image(dir string, moment int, policy Policy, r *rand.Rand) err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(e.names)) {
-		list := append([]called{{}}, e.names[name]...) // at first nothing has the name
+		list := append([]called{{}}, e.names[name]...) // at first no file has the name
 		oldest, newest := 0, 0
 		for i, c := range list {
 			if c.moment <= moment {

@@ -4,13 +4,13 @@ package powercut
 
 import "slices"
 
-// Redirtied notes that pages were marked as changed.
+// Redirtied notes that pages were marked as dirty.
 func (f *file) Redirtied(off, n int64) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
 	h := f.h
 	if len(h.fails) == 0 || f.disk.Unmark {
-		return // without a failure they are on their way anyway
+		return // without a failed sync they are written anyway
 	}
 	f.disk.look()
 	for key := off / pageSize; key <= (off+n-1)/pageSize; key++ {
@@ -24,8 +24,8 @@ func (f *file) Redirtied(off, n int64) {
 // An epoch is the time after one failed sync and before the next.
 type epoch struct{ after, settled int }
 
-// epochs returns the epochs up to the moment, and for each the moment up to which
-// what was changed in it is on disk for sure.
+// epochs returns the epochs up to the moment. Changes of an epoch up to its moment settled
+// are certainly on disk.
 func (h *history) epochs(moment int) []epoch {
 	list := []epoch{{after: -1, settled: -1}}
 	for _, f := range h.fails {
@@ -45,7 +45,7 @@ func (h *history) epochs(moment int) []epoch {
 	return list
 }
 
-// settled reports whether a version of a page is on disk for sure.
+// settled reports whether a version of a page is certainly on disk.
 func (v *version) settled(epochs []epoch) bool {
 	in := func(d int) bool {
 		return slices.ContainsFunc(epochs, func(e epoch) bool { return e.after < d && d <= e.settled })

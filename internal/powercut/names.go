@@ -7,14 +7,14 @@ import (
 	"os"
 )
 
-// former is a file that another one has taken the place of.
+// former is a file that was replaced by another one.
 type former struct {
 	h       *history
-	until   int // the moment at which that was seen
-	settled int // and at which it was on disk for sure; 0: it need not be
+	until   int // the moment at which Disk saw that
+	settled int // the moment from which the replacement is certainly on disk; 0: it may not be
 }
 
-// Settle says that the names of the files are on disk as they are now.
+// Settle says that the present names of the files are on disk.
 func (d *Disk) Settle() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -28,7 +28,7 @@ func (d *Disk) Settle() {
 	}
 }
 
-// renames notes which files have taken the place of others since the last look.
+// renames notes which files have replaced others since the last look.
 func (d *Disk) renames() {
 	for name, h := range d.files {
 		next := d.files[name+".new"]
@@ -44,8 +44,8 @@ func (d *Disk) renames() {
 	}
 }
 
-// named returns the file that has a name in an image, and the one that was to take its
-// place next, if there is one.
+// named returns the file that has a name in an image, and the file that was about to replace
+// it, if there is one.
 func (d *Disk) named(name string, moment int, policy Policy, r *rand.Rand) (h, next *history) {
 	list := make([]*history, 0, 4)
 	oldest, newest := 0, 0
@@ -72,5 +72,5 @@ func (d *Disk) named(name string, moment int, policy Policy, r *rand.Rand) (h, n
 	return list[at], next
 }
 
-// begun reports whether there was such a file at a moment.
+// begun reports whether the file existed at a moment.
 func (h *history) begun(moment int) bool { return len(h.sizes) > 0 && h.sizes[0].moment <= moment }

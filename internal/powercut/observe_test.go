@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// slow is a file to which nothing is written before others have looked.
+// slow is a file whose WriteAt first lets another goroutine look at the disk, and then writes.
 type slow struct {
 	mapping.File
 	before func()
@@ -22,8 +22,8 @@ func (s slow) WriteAt(p []byte, off int64) (int, error) {
 	return s.File.WriteAt(p, off)
 }
 
-// What was written and synced is on disk, also if another goroutine looks at the disk when the
-// write has begun and nothing is written yet.
+// Bytes that were written and synced are on disk, even if another goroutine looks at the
+// disk after the write has begun and before it has written anything.
 func TestDisk_ObservedWhileAWriteBegins(t *testing.T) {
 	d, dir := New(), t.TempDir()
 	opened, err := d.OpenFile(filepath.Join(dir, "journal"), os.O_RDWR|os.O_CREATE, 0o600)

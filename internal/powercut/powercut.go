@@ -1,26 +1,27 @@
 //go:build unix
 
-// Package powercut simulates the loss of power, for tests: it watches what a
-// program does to its files, and builds what a disk may hold after the power
-// failed at any moment of that.
+// Package powercut simulates power losses, for tests. It watches the changes that a program
+// makes to its files, and builds contents that a disk may have after a power loss at any
+// moment.
 //
-// Terms: a moment is a number that rises with each look at the files. An image is
-// the contents of the files after a cut. What was on disk when the last completed
-// sync of a file began is in each image; of what was written later, any page may
-// be there or not, as of any moment since, and torn at sectors. The size of a file
-// is that of the last sync, or any later one.
+// Terms: a moment is a number that increases with each look at the files. A cut is a power
+// loss. An image is the contents of the files after a cut. An image has all writes from
+// before the last completed sync of a file began. Of each page that was written later, it
+// may have the old contents or those of any moment since, torn at sectors. The size of a
+// file is that at the last sync, or any later one.
 //
-// A sync can be made to fail, as the kernel's do: what was to be written is not on
-// disk and not written by a later sync either, unless it is changed again or marked
-// as changed, and each open file is told once.
+// A test can make a sync fail, as a kernel does: the pages that it should have written are
+// not on disk, and no later sync writes them, unless the program changes them again or marks
+// them as dirty. Each open file gets the error once.
 //
-// A file NAME.new that is renamed to NAME takes its place: in an image from the moment
-// on at which that is seen, or not yet, as long as nobody has said that the directory is
-// on disk (Settle). Files that come and go otherwise are followed by what they are (Follow).
+// A file NAME.new that is renamed to NAME replaces it. From the moment at which Disk sees
+// that, an image may have the new file or still the old one, until the test says that the
+// directory is on disk (Settle). Disk follows other files that are created and removed by
+// their inodes (Follow).
 //
-// A file that is written through a mapping changes without a call. Disk sees it
-// when it looks: before and after each call to a file, and when Observe is called,
-// which a test does as often as it can.
+// A file that is written through a mapping changes without a call. Disk notices the change
+// when it looks: before and after each call to a file, and in Observe, which a test calls as
+// often as it can.
 //
 // Start reading at Disk, then Image.
 package powercut
@@ -46,59 +47,59 @@ const (
 	sectorSize = 512
 )
 
-// Disk watches the files that are opened through it. They are told apart by their
-// names without directories.
+// Disk watches the files that are opened through it. It identifies them by their names
+// without directories.
 type Disk struct {
-	Ignore  map[string]bool        // files that are left alone
-	Mapped  map[string]bool        // files that are written through mappings, too
-	Swallow func(name string) bool // a sync of the file is reported as done, and is not
+	Ignore  map[string]bool        // files that Disk does not watch
+	Mapped  map[string]bool        // files that are also written through mappings
+	Swallow func(name string) bool // a sync of the file reports success, and does nothing
 	Fail    func(name string) bool // a sync of the file fails
-	Unmark  bool                   // pages are marked as changed in vain
-	Found   map[string]Found       // files that other processes wrote before, if not all is on disk
+	Unmark  bool                   // marking pages as dirty has no effect
+	Found   map[string]Found       // files that other processes wrote earlier, if they are not fully on disk
 
 	mu     sync.Mutex
 	now    int
 	files  map[string]*history
-	former map[string][]former // by name: what had it before, in this order
+	former map[string][]former // by name: the files that had it before, in this order
 	syncs  []Sync
 
-	entries *entries // nil: none are followed
+	entries *entries // nil: Disk follows none
 }
 
-// Found is a file as it is found.
+// Found is the state in which Disk finds a file.
 type Found struct {
 	OnDisk []byte
-	Lost   bool // a sync of the rest has failed: it will not be written, and nobody is told; else it will be
+	Lost   bool // a sync of the rest has failed: no later sync writes it or reports that; otherwise the next sync writes it
 }
 
-// Sync is a sync that was seen: the moments of its beginning and its end.
+// Sync has the moments at which a sync began and ended.
 type Sync struct {
 	File     string
 	From, To int
 }
 
-// history is all that a file ever held.
+// history has all contents that a file ever had.
 type history struct {
 	path  string
-	info  os.FileInfo         // which file it is
+	info  os.FileInfo         // identifies the file
 	pages map[int64][]version // by number of the page, in the order of moments
 	sizes []sizeAt
-	syncs []Sync // that succeeded
-	fails []int  // moments of those that failed
-	seen  int    // how long it was at the last look
-	idle  bool   // nothing was done to it since then
+	syncs []Sync // the successful syncs
+	fails []int  // the moments of failed syncs
+	seen  int    // its length at the last look
+	idle  bool   // no call has touched it since then
 
-	kept *os.File // of an entry
+	kept *os.File // an entry's open file, which keeps its inode number
 
 	view   []byte      // the file, mapped
-	viewed os.FileInfo // and which one that is
+	viewed os.FileInfo // identifies the mapped file
 }
 
-// version is a page as it was from a moment on.
+// version has the contents of a page from a moment on.
 type version struct {
 	moment int
 	data   []byte
-	again  []int // moments at which it was marked as changed
+	again  []int // the moments at which it was marked as dirty
 }
 
 // sizeAt is the size of a file from a moment on.
@@ -112,8 +113,8 @@ func New() *Disk {
 	return &Disk{Ignore: map[string]bool{}, Mapped: map[string]bool{}, files: map[string]*history{}, former: map[string][]former{}}
 }
 
-// OpenFile opens a file, as mapping.OpenFile does, and watches it. What an existing
-// file holds when it is opened first is taken to be on disk.
+// OpenFile opens a file, as mapping.OpenFile does, and watches it. It assumes that the
+// contents which an existing file has when it is opened first are on disk.
 func (d *Disk) OpenFile(path string, flag int, perm os.FileMode) (mapping.File, error) {
 	_, err := os.Stat(path)
 	existed := err == nil
@@ -179,7 +180,7 @@ func (d *Disk) Syncs() []Sync {
 	return append([]Sync(nil), d.syncs...)
 }
 
-// look notes what has changed since the last look, and returns its moment.
+// look notes all changes since the last look, and returns its moment.
 func (d *Disk) look() int {
 	d.now++
 	d.renames()
@@ -195,14 +196,14 @@ func (d *Disk) look() int {
 	return d.now
 }
 
-// look notes what has changed in one file.
+// look notes the changes of one file.
 func (h *history) look(now int) {
-	if h.remap() == nil { // else it is being renamed
+	if h.remap() == nil { // it fails while the file is being renamed
 		h.note(h.view, now)
 	}
 }
 
-// note notes what the file holds now.
+// note notes the present contents of the file.
 func (h *history) note(b []byte, now int) {
 	if n := len(h.sizes); n == 0 || h.sizes[n-1].size != int64(len(b)) {
 		h.sizes = append(h.sizes, sizeAt{now, int64(len(b))})
@@ -225,11 +226,12 @@ func (h *history) note(b []byte, now int) {
 	h.seen = len(b)
 }
 
-// zeroes are what a page holds that was never written.
+// zeroes is the contents of a page that was never written.
 var zeroes [pageSize]byte
 
-// remap maps the file that has the name now, as long as it is now. To read it would take
-// twice as long as to compare it, and that is most of what a test does that looks often.
+// remap maps the file that has the name now, with its present length. Reading the file would
+// take twice as long as comparing it, and a test that looks often spends most of its time on
+// that.
 func (h *history) remap() error {
 	f, err := os.Open(h.path)
 	if err != nil {
@@ -250,7 +252,7 @@ func (h *history) remap() error {
 	return err
 }
 
-// unmap lets go of the file.
+// unmap unmaps the file.
 func (h *history) unmap() {
 	if h.view != nil {
 		_ = unix.Munmap(h.view)
@@ -258,18 +260,18 @@ func (h *history) unmap() {
 	h.view, h.viewed = nil, nil
 }
 
-// file is one that is watched.
+// file is a watched file.
 type file struct {
 	mapping.File
 	disk *Disk
 	name string
-	told int // of failed syncs
+	told int // how many failed syncs it has reported
 	h    *history
 }
 
-// touched says that something is done to the file, and looks: at once, and when the
-// function that it returns is called. Others may look in between, and find nothing yet: so
-// the last look is at this file in any case.
+// touched notes that a call changes the file, and looks: at once, and when the caller calls
+// the function that it returns. Another goroutine may look in between, and find no change
+// yet: so the last look includes this file in any case.
 func (f *file) touched() func() {
 	d := f.disk
 	d.mu.Lock()
@@ -289,8 +291,8 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// Truncate changes the length while nobody looks: what is behind the end of a file cannot be
-// touched where the file is mapped.
+// Truncate changes the length while no goroutine looks: a look at a mapped page beyond the
+// end of the file would fault.
 func (f *file) Truncate(size int64) error {
 	d := f.disk
 	d.mu.Lock()
@@ -312,8 +314,8 @@ func (f *file) Allocate(off, n int64) error {
 	return f.File.Allocate(off, n)
 }
 
-// Datasync makes durable what was there when it began. The file itself is not
-// synced: nothing depends on that, and it takes time.
+// Datasync makes the contents durable that the file had when it began. It does not sync the
+// real file: nothing depends on that, and it takes time.
 func (f *file) Datasync() error {
 	d := f.disk
 	from := d.Observe()
@@ -329,7 +331,7 @@ func (f *file) Datasync() error {
 	}
 	if f.told < len(h.fails) {
 		f.told = len(h.fails)
-		return fmt.Errorf("%w: what was written to the %s is lost", mapping.ErrIO, f.name)
+		return fmt.Errorf("%w: writes to the %s are lost", mapping.ErrIO, f.name)
 	}
 	if d.Swallow == nil || !d.Swallow(f.name) {
 		h.syncs = append(h.syncs, s)
@@ -337,26 +339,26 @@ func (f *file) Datasync() error {
 	return nil
 }
 
-// A Policy says which of what may be there is there.
+// A Policy says which of the possible contents an image has.
 type Policy int
 
-// The policies. Each one finds other faults.
+// The policies. Each finds different faults.
 const (
 	AllOld    Policy = iota // nothing after the last sync
 	AllNew                  // everything
-	Random                  // of each page any version
-	Torn                    // of each sector any version
-	HeapOld                 // nothing of the first file, all of the others
+	Random                  // any version of each page
+	Torn                    // any version of each sector
+	HeapOld                 // nothing new in the first file, everything in the others
 	HeapNew                 // the other way round
-	AllButOne               // everything, but one page is old
-	OnlyOne                 // nothing, but one page is new
+	AllButOne               // everything but one page
+	OnlyOne                 // nothing but one page
 	MostlyNew               // a few pages are old
 	MostlyOld               // a few pages are new
 	NumPolicies
 )
 
-// Image writes what the disk may hold after a cut at the moment to a directory,
-// which exists. first is the name of the file that HeapOld and HeapNew speak of.
+// Image writes contents that the disk may have after a cut at the moment to an existing
+// directory. first is the name of the first file of HeapOld and HeapNew.
 func (d *Disk) Image(dir, first string, moment int, policy Policy, r *rand.Rand) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -411,8 +413,8 @@ func (h *history) image(path string, first bool, moment int, policy Policy, r *r
 	return errors.Join(err, f.Close())
 }
 
-// bounds returns the indexes of the version that is on disk for sure, -1 if none
-// is, and of the newest one.
+// bounds returns the index of the version that is certainly on disk, -1 if there is none,
+// and the index of the newest version.
 func bounds(list []version, epochs []epoch, moment int) (lo, hi int) {
 	lo, hi = -1, -1
 	for i := range list {

@@ -17,8 +17,8 @@ const (
 	statePins  = int(unsafe.Offsetof(format.State{}.Pins))
 )
 
-// each calls fn for every word of a block that refers to another block. It knows the blocks of
-// a version itself; the kind of an object knows those of the object.
+// each calls fn for every word of a block that refers to another block. It knows the
+// references of a state itself; for the blocks of an object it asks the object's kind.
 func (w *walker) each(b *object.Block, of object.Owner, fn object.Refer) error {
 	kind := b.Head.Kind()
 	if kind == format.KindState {
@@ -26,22 +26,22 @@ func (w *walker) each(b *object.Block, of object.Owner, fn object.Refer) error {
 	}
 	node := object.NodeOf(kind)
 	if node == nil {
-		return w.src.damage(b.Addr, "blocks of kind %s are not known to this program", kind) // N2
+		return w.src.damage(b.Addr, "this program does not know blocks of kind %s", kind) // N2
 	}
 	return node.Refer(w, b, of, fn)
 }
 
-// refersTo reports whether blocks of a kind can refer to others: each is for those.
+// refersTo reports whether blocks of a kind can refer to other blocks. Only for those is each called.
 func refersTo(kind format.Kind) bool {
-	if kind == format.KindPins { // checkpoints are walked last, on their own
+	if kind == format.KindPins { // walker.checkpoints walks the checkpoints, last
 		return false
 	}
 	node := object.NodeOf(kind)
 	return node == nil || node.Refer != nil
 }
 
-// value changes the addresses that a copied block has within itself, and all else that a
-// copy does not keep.
+// value changes the addresses in a copied block that point into the block itself, and takes
+// out everything that a copy leaves out.
 func (w *walker) value(b *object.Block, copied []byte, of object.Owner) error {
 	kind := b.Head.Kind()
 	switch kind {
@@ -65,7 +65,7 @@ func (w *walker) value(b *object.Block, copied []byte, of object.Owner) error {
 	return nil
 }
 
-// eachOfState is each for a version: its object table, and its checkpoints.
+// eachOfState is each for a state: it refers to the object table and to the list of checkpoints.
 func (w *walker) eachOfState(b *object.Block, of object.Owner, fn object.Refer) error {
 	if len(b.Payload) != format.StateSize {
 		return w.src.damage(b.Addr, "a state block of the wrong size")
@@ -80,7 +80,7 @@ func (w *walker) eachOfState(b *object.Block, of object.Owner, fn object.Refer) 
 	return nil
 }
 
-// restate changes what a version says of blocks that are not kept.
+// restate takes the blocks that are not copied out of the copy of a state.
 func (w *walker) restate(b *object.Block, copied []byte, of object.Owner) error {
 	state, err := w.src.State(b.Addr)
 	if err != nil {
@@ -106,7 +106,7 @@ func (w *walker) restate(b *object.Block, copied []byte, of object.Owner) error 
 	return err
 }
 
-// repin lists the checkpoints that are kept, where they go.
+// repin writes the list of the copied checkpoints, with their new addresses.
 func (w *walker) repin(copied []byte) {
 	clear(copied)
 	binary.LittleEndian.PutUint64(copied, uint64(len(w.pins)))
@@ -114,7 +114,7 @@ func (w *walker) repin(copied []byte) {
 		p.State = uint64(w.place(format.Addr(p.State)))
 		at := copied[format.PinsHeadSize+i*format.PinSize:]
 		if _, err := binary.Encode(at, binary.LittleEndian, &p); err != nil {
-			panic(fmt.Sprintf("relocate: a checkpoint does not encode: %v", err)) // its block had room for it
+			panic(fmt.Sprintf("relocate: a checkpoint does not encode: %v", err)) // cannot happen: the source's block had room for as many
 		}
 	}
 }
@@ -128,11 +128,11 @@ func (w *walker) Damage(a format.Addr, what string, args ...any) error {
 func (w *walker) Object(from *object.Block, word uint64) (format.Kind, error) {
 	a := format.Addr(word & format.AddrMask)
 	if !w.src.contains(a) {
-		return 0, w.src.damage(from.Addr, "the object table leads to an impossible address %#x", word)
+		return 0, w.src.damage(from.Addr, "the object table holds an impossible address %#x", word)
 	}
 	hd := w.src.head(a)
 	if object.Of(hd.Kind()) == nil {
-		return 0, w.src.damage(a, "the object table leads to a block of kind %s, which is none that this program knows as an object", hd.Kind())
+		return 0, w.src.damage(a, "the object table refers to a block of kind %s, which is not an object that this program knows", hd.Kind())
 	}
 	return hd.Kind(), nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// A LiveSet is the set of the blocks that are to be kept.
+// A LiveSet is the set of the blocks that a rewrite copies.
 type LiveSet struct {
 	Version format.Version
 	Blocks  int
@@ -22,7 +22,7 @@ type LiveSet struct {
 	set    marks
 }
 
-// FindLive walks the version with the state at an address, and its checkpoints.
+// FindLive returns the blocks that the version with the state at newest and its checkpoints can reach.
 func FindLive(ctx context.Context, src *Source, newest format.Addr) (*LiveSet, error) {
 	s := &LiveSet{src: src, newest: newest, set: newMarks(src)}
 	w := newWalker(ctx, src)
@@ -43,22 +43,22 @@ func FindLive(ctx context.Context, src *Source, newest format.Addr) (*LiveSet, e
 	return s, w.checkpoints()
 }
 
-// walker walks versions, block by block, each one once.
+// walker walks versions block by block, and visits each block once.
 type walker struct {
 	ctx   context.Context
 	src   *Source
 	seen  marks
-	known *marks // nothing but these may be met; nil: anything
+	known *marks // the walk fails at a block outside this set; nil: no such limit
 	steps int
-	// visit is called with each block when the walk first meets it. It returns the
-	// payload of its copy so far, in which the walk changes addresses; nil: there is
-	// no copy.
+	// The walk calls visit with each block that it meets for the first time. visit returns
+	// the payload of the block's copy, in which the walk changes addresses; nil: there is no
+	// copy.
 	visit func(b *object.Block) []byte
-	place func(a format.Addr) format.Addr      // of blocks in the copy; called only if there is one
-	done  func(b *object.Block, copied []byte) // with visit's copy, when it is changed
+	place func(a format.Addr) format.Addr      // the address of a block's copy; called only if visit returns copies
+	done  func(b *object.Block, copied []byte) // called with visit's copy, after the walk has changed it
 
-	next   uint64       // index of a new object, at the least
-	pins   []format.Pin // of the newest version, that are kept
+	next   uint64       // the copy's NextIndex becomes at least this
+	pins   []format.Pin // the newest version's checkpoints that are copied
 	types  map[format.Addr]*layout.Type
 	shapes map[[2]*layout.Type]*entry.Shape
 }
@@ -67,8 +67,8 @@ func newWalker(ctx context.Context, src *Source) *walker {
 	return &walker{ctx: ctx, src: src, seen: newMarks(src), types: map[format.Addr]*layout.Type{}, shapes: map[[2]*layout.Type]*entry.Shape{}}
 }
 
-// block walks the block of the kind at an address, and all below it, unless that was
-// done.
+// block walks the block of a kind at an address and all blocks below it, unless the walk has
+// been there.
 func (w *walker) block(a format.Addr, kind format.Kind, of object.Owner) error {
 	if w.src.contains(a) && w.seen.has(a) {
 		hd := w.src.head(a)
@@ -108,8 +108,8 @@ func (w *walker) block(a format.Addr, kind format.Kind, of object.Owner) error {
 	return nil
 }
 
-// follow walks all below a block, and changes the addresses of what it refers to in its
-// copy, if there is one.
+// follow walks all blocks below a block, and changes their addresses in its copy, if there
+// is one.
 func (w *walker) follow(b *object.Block, copied []byte, of object.Owner) error {
 	return w.each(b, of, func(at int, kind format.Kind, of object.Owner) error {
 		word := b.Word(at)
@@ -124,8 +124,8 @@ func (w *walker) follow(b *object.Block, copied []byte, of object.Owner) error {
 	})
 }
 
-// young refuses a block that was written after the version that it is reached from: it
-// has taken the place of another one.
+// young refuses a block with a later birth than the version from which it is reached: such a
+// block has overwritten the version's own.
 func (w *walker) young(a format.Addr, birth format.Version, of object.Owner) error {
 	if birth > of.Version {
 		return w.src.damage(a, "the block was written by version %d, and version %d refers to it", birth, of.Version)
@@ -133,8 +133,8 @@ func (w *walker) young(a format.Addr, birth format.Version, of object.Owner) err
 	return nil
 }
 
-// version walks the version with the state at an address. want is its number; 0: it
-// is the newest. left are the bytes of those of its blocks that are not kept.
+// version walks the version with the state at an address. want is its number; 0: it is the
+// newest. left is the number of bytes of its blocks that are not copied.
 func (w *walker) version(a format.Addr, want uint64) (state *format.State, left format.ByteCount, err error) {
 	if state, err = w.src.State(a); err != nil {
 		return nil, 0, err
@@ -153,7 +153,7 @@ func (w *walker) version(a format.Addr, want uint64) (state *format.State, left 
 	return state, left, w.block(a, format.KindState, object.Owner{Version: format.Version(state.Version), Table: format.Link(state.Table), Newest: want == 0})
 }
 
-// checkpoints walks what the checkpoints reach besides.
+// checkpoints walks the blocks that only checkpoints reach.
 func (w *walker) checkpoints() error {
 	for _, p := range w.pins {
 		if _, _, err := w.version(format.Addr(p.State), p.Version); err != nil {
@@ -163,7 +163,7 @@ func (w *walker) checkpoints() error {
 	return nil
 }
 
-// pinsOf returns the checkpoints of a version that have names.
+// pinsOf returns the checkpoints of a version that a rewrite copies: not those that a restore pinned.
 func (w *walker) pinsOf(state *format.State) (list []format.Pin, err error) {
 	if state.Pins == 0 {
 		return nil, nil
@@ -188,8 +188,8 @@ func (w *walker) pinsOf(state *format.State) (list []format.Pin, err error) {
 	return list, nil
 }
 
-// left returns the bytes of the blocks of a version that are not kept: the list of its
-// changes, and that of its checkpoints if there is no use for it.
+// left returns the number of bytes of a version's blocks that are not copied: the list of
+// its changes, and its list of checkpoints unless the copy has one.
 func (w *walker) left(state *format.State, newest bool) (n format.ByteCount, err error) {
 	drop := func(a uint64, kind format.Kind) {
 		b, blockErr := w.src.block(format.Addr(a), kind)

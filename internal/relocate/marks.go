@@ -6,8 +6,8 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// marks is a set of blocks of a source: one bit for every 16 bytes of the extents
-// that have any.
+// marks is a set of blocks of a source. It has one bit for every 16 bytes of each extent
+// that has a block in the set.
 type marks struct {
 	base    uint64
 	extents []*[markWords]uint64
@@ -19,14 +19,14 @@ func newMarks(s *Source) marks {
 	return marks{base: s.base, extents: make([]*[markWords]uint64, s.carved>>format.ExtentShift)}
 }
 
-// at returns where the bit of a block is, whose extent may have no bits yet.
+// at returns where the bit of a block is. Its extent may have no bits yet.
 func (m *marks) at(a format.Addr) (extent uint64, word int, bit uint64) {
 	off := uint64(a) - m.base
 	i := off % format.ExtentSize / 16
 	return off >> format.ExtentShift, int(i / 64), 1 << (i % 64)
 }
 
-// add adds a block that the source contains, and reports whether it was not there.
+// add adds a block that the source contains, and reports whether it was new to the set.
 func (m *marks) add(a format.Addr) bool {
 	extent, word, bit := m.at(a)
 	e := m.extents[extent]
@@ -58,7 +58,7 @@ func (m *marks) count(extent uint64) (n uint64) {
 	return n
 }
 
-// before returns how many blocks lie in the extent of a block before it.
+// before returns how many blocks of the set lie before a block in the same extent.
 func (m *marks) before(a format.Addr) (n uint64) {
 	extent, word, bit := m.at(a)
 	e := m.extents[extent]

@@ -8,27 +8,27 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// A Move is a block of a version that is to get another place, or one on the way to such
-// blocks. It says how to come to it from the block before, and what must be there for
-// the way to be the same in a later version.
+// A Move is a node of the paths to the blocks that are to be moved: such a block itself, or
+// a block above one. It says which word of the block above refers to it, and what that word
+// must hold for the path to be the same in a later version.
 type Move struct {
-	At    int         // offset, in the payload of the block before, of the word that refers to it, or of the first one
+	At    int         // offset of the (first) word that refers to it, in the payload of the block above
 	Word  uint64      // that word
 	Kind  format.Kind // of the block
-	Away  bool        // it is to get another place itself
+	Away  bool        // the block itself is to be moved
 	Size  uint32      // of its payload
 	Below []Move
-	held  *object.Held // by the block; nil: no values
+	held  *object.Held // the values in the block; nil: none
 }
 
 // Addr returns where the block lies.
 func (m *Move) Addr() format.Addr { return format.Addr(m.Word & format.AddrMask) }
 
-// To returns the word that refers to the block when it lies elsewhere.
+// To returns the word that refers to the block once it lies at the address a.
 func (m *Move) To(a format.Addr) uint64 { return m.Word&^format.AddrMask | uint64(a) }
 
-// Relocate changes the addresses within a copy of the block's payload, which is to lie
-// at another place.
+// Relocate changes the addresses in a copy of the block's payload that point into the block
+// itself, for a block at the address to.
 func (m *Move) Relocate(copied []byte, to format.Addr) error {
 	old, now := uintptr(m.Addr())+format.HeaderSize, uintptr(to)+format.HeaderSize
 	if m.held == nil {
@@ -37,10 +37,10 @@ func (m *Move) Relocate(copied []byte, to format.Addr) error {
 	return m.held.Move(copied, old, now)
 }
 
-// Moves lists what is to be moved of the version with the state at an address, which is
-// held: the blocks that away chooses, most of them at the most, and the ways to them.
-// count is how many those are. Checkpoints of the version are not walked, nor are its
-// state and the list of its changes, which the next version replaces anyway.
+// Moves lists the blocks that away chooses, at most most of them, and the paths to them.
+// count is the number of chosen blocks. It walks the version with the state at an address,
+// which the caller holds. It does not walk the version's checkpoints, and it moves neither
+// the state nor the list of its changes: the next version replaces both anyway.
 func Moves(ctx context.Context, src *Source, state format.Addr, most int, away func(a format.Addr) bool) (list []Move, count int, err error) {
 	w := newWalker(ctx, src)
 	p := &planner{walker: w, away: away, most: most, held: map[object.Held]*object.Held{}}
@@ -56,16 +56,16 @@ func Moves(ctx context.Context, src *Source, state format.Addr, most int, away f
 	return list, p.count, err
 }
 
-// planner finds the ways to the blocks that are to be moved.
+// planner finds the paths to the blocks that are to be moved.
 type planner struct {
 	*walker
 	away        func(a format.Addr) bool
 	count, most int
-	held        map[object.Held]*object.Held // each one once
+	held        map[object.Held]*object.Held // one copy of each, which its moves share
 }
 
-// below returns the moves below a block. The leaf of a hash trie can be that of several
-// slots of a node: then it is one move.
+// below returns the moves below a block. Several slots of a trie's node can refer to the
+// same leaf: the leaf is one move.
 func (p *planner) below(b *object.Block, of object.Owner) (list []Move, err error) {
 	err = p.each(b, of, func(at int, kind format.Kind, of object.Owner) error {
 		m := Move{At: at, Word: b.Word(at), Kind: kind}
@@ -81,7 +81,7 @@ func (p *planner) below(b *object.Block, of object.Owner) (list []Move, err erro
 	return list, err
 }
 
-// plan fills a move, and reports whether it is one.
+// plan fills a move. It reports false if neither the block nor anything below it is to be moved.
 func (p *planner) plan(m *Move, of object.Owner) (bool, error) {
 	if p.steps%1024 == 0 {
 		if err := p.ctx.Err(); err != nil {
@@ -115,7 +115,7 @@ func (p *planner) plan(m *Move, of object.Owner) (bool, error) {
 	return m.Away || len(m.Below) > 0, err
 }
 
-// holds notes how to move the values in a block.
+// holds notes the values in a block, for Relocate.
 func (p *planner) holds(m *Move, b *object.Block, of object.Owner) error {
 	node := object.NodeOf(m.Kind)
 	if node == nil || node.Hold == nil {

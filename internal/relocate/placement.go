@@ -9,23 +9,24 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// Placement says where the blocks of a live set go.
+// Placement maps each block of a live set to its new address.
 type Placement struct {
-	NextIndex uint64 // that the newest version says of new objects at the least
+	NextIndex uint64 // the newest version's NextIndex becomes at least this
 
 	live    *LiveSet
 	base    uint64
-	first   int // extent of blocks of the copy
+	first   int // the first extent of blocks in the copy
 	packed  bool
-	classes []format.Class // by extent of the copy, those of its head included
-	// Packed, the blocks of a class fill extents one after the other, in the order of
-	// their old addresses; the extents of all classes stand in the order in which they
-	// are begun, so that what was near to each other stays so.
-	ranks []uint64                    // by extent of the source: blocks of its class in the extents before it; of a run: the extent that it goes to
-	fills [format.NumClasses][]uint32 // by class: the extents that it fills
+	classes []format.Class // by extent of the copy, from offset 0 of the file
+	// If packed, the blocks of a class fill one extent after the other, in the order of
+	// their old addresses. The extents of all classes stand in the order in which their
+	// first blocks were met, so blocks that were close together stay close.
+	ranks []uint64                    // by extent of the source: how many blocks of its class lie in the extents before it; for a run: the extent that it goes to
+	fills [format.NumClasses][]uint32 // by class: the extents of the copy that its blocks fill
 }
 
-// Pack packs the blocks, in a file for the window of the size at base.
+// Pack returns a placement without gaps, for a file whose window begins at base and has the
+// size window.
 func (s *LiveSet) Pack(base, window uint64) *Placement {
 	a := s.placement(base, format.FirstExtent(window))
 	a.packed = true
@@ -33,20 +34,21 @@ func (s *LiveSet) Pack(base, window uint64) *Placement {
 	return a
 }
 
-// Keep lets every block keep its place in the file, for a window of the same size at
-// base.
+// Keep returns a placement in which every block keeps its offset in the file, for a window
+// of the same size at base.
 func (s *LiveSet) Keep(base uint64) (*Placement, error) {
 	a := s.placement(base, s.src.first)
 	return a, a.keep()
 }
 
-// placement returns one whose blocks begin at an offset of the file.
+// placement returns an empty placement. Its first extent of blocks is at the offset first.
 func (s *LiveSet) placement(base, first uint64) *Placement {
 	first >>= format.ExtentShift
 	return &Placement{live: s, base: base, first: int(first), classes: make([]format.Class, first)}
 }
 
-// keep gives each extent the place that it has. One that nothing is kept of is a hole.
+// keep leaves each extent where it is. An extent without a block of the live set becomes a
+// hole.
 func (a *Placement) keep() error {
 	src := a.live.src
 	for extent, marks := range a.live.set.extents {
@@ -64,7 +66,7 @@ func (a *Placement) keep() error {
 	return nil
 }
 
-// begin adds an extent of a class, or a run.
+// begin adds an extent of a class, or a run of n extents.
 func (a *Placement) begin(class format.Class, n int) {
 	a.classes = append(a.classes, class)
 	for range n - 1 {
@@ -72,7 +74,7 @@ func (a *Placement) begin(class format.Class, n int) {
 	}
 }
 
-// runExtents returns how many extents a run has that is kept; 1 for any other extent.
+// runExtents returns how many extents the run at an extent has; 1 if the extent is of another class.
 func (s *LiveSet) runExtents(extent uint64) int {
 	if s.src.class(extent) != format.ClassRun {
 		return 1
@@ -81,7 +83,7 @@ func (s *LiveSet) runExtents(extent uint64) int {
 	return format.RunExtents(format.ByteCount(hd.Size))
 }
 
-// pack counts the blocks of each class (N4).
+// pack counts the blocks of each class and gives the class as many extents as they need (N4).
 func (a *Placement) pack() {
 	s := a.live
 	a.ranks = make([]uint64, len(s.set.extents))
@@ -109,7 +111,7 @@ func (a *Placement) pack() {
 // perExtent returns how many blocks of a class an extent has.
 func perExtent(c format.Class) uint64 { return uint64(format.ExtentSize / c.BlockSize()) }
 
-// Addr returns where a block of the live set goes.
+// Addr returns the new address of a block of the live set.
 func (a *Placement) Addr(old format.Addr) format.Addr {
 	src := a.live.src
 	off := uint64(old) - src.base
@@ -126,11 +128,12 @@ func (a *Placement) Addr(old format.Addr) format.Addr {
 	return format.Addr(a.base + uint64(a.fills[class][rank/n])<<format.ExtentShift + rank%n*uint64(class.BlockSize()))
 }
 
-// Size returns the bytes of the copy: the offset below which its blocks lie.
+// Size returns the size of the copy in bytes. All its blocks lie below that offset.
 func (a *Placement) Size() int64 { return int64(len(a.classes)) << format.ExtentShift }
 
-// Used lists the pieces of the file that need space, as offset and length: the
-// pages before the extent table, what there is of that, and extents that are no holes.
+// Used lists the pieces of the file that need disk space, as offset and length: the pages
+// before the extent table, the bytes of the table that are in use, and the extents that are
+// not holes.
 func (a *Placement) Used() iter.Seq2[int64, int64] {
 	return func(yield func(off, n int64) bool) {
 		if !yield(0, format.TableOffset) || !yield(format.TableOffset, int64(len(a.classes))) {
@@ -151,11 +154,11 @@ func (a *Placement) Used() iter.Seq2[int64, int64] {
 	}
 }
 
-// State returns the address that the state of the newest version gets.
+// State returns the new address of the newest version's state.
 func (a *Placement) State() format.Addr { return a.Addr(a.live.newest) }
 
-// Write writes the extent table and all blocks to dst, the bytes of the new file.
-// What lies before the table is the caller's.
+// Write writes the extent table and all blocks to dst, the bytes of the new file. The caller
+// writes the pages before the table.
 func (a *Placement) Write(ctx context.Context, dst []byte) error {
 	for i, c := range a.classes {
 		dst[format.TableOffset+i] = byte(c)

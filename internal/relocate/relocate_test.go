@@ -141,8 +141,8 @@ func (f *heapFile) place(s *relocate.LiveSet, base uint64, packed bool) *relocat
 	return a
 }
 
-// N4: what is copied is the same blocks, in whatever order of ways: packed twice is
-// packed once, and moved there and back is what it was.
+// N4: a copy has the same blocks, however it was made. Packing a packed file changes
+// nothing, and moving to another window and back restores the file.
 func TestPlacement_SameBlocks(t *testing.T) {
 	f := newHeapFile(t)
 	first, err := f.live()
@@ -166,19 +166,19 @@ func TestPlacement_SameBlocks(t *testing.T) {
 		}
 		again := next.write(s, next.header.Base, true)
 		if name == "packed" && string(again.data) != string(next.data) {
-			t.Error("packed twice it differs")
+			t.Error("packing the packed file changed it")
 		}
 		if name == "moved" {
 			back := next.write(s, f.header.Base, false)
 			once := f.write(first, f.header.Base, false)
 			if string(back.data) != string(once.data) {
-				t.Error("moved there and back it differs")
+				t.Error("moving there and back changed the file")
 			}
 		}
 	}
 }
 
-// Packed, only the last extent of a class has room left.
+// In a packed file only the last extent of each class has free blocks.
 func TestPlacement_Dense(t *testing.T) {
 	f := newHeapFile(t)
 	s, err := f.live()
@@ -213,10 +213,11 @@ func TestPlacement_Dense(t *testing.T) {
 	}
 }
 
-// N1, N2: what is not understood, or does not add up, is refused, checksums or not.
+// N1, N2: a block of an unknown kind and sizes that do not add up are refused, even with
+// correct checksums.
 func TestFindLive_Refuses(t *testing.T) {
 	const mapRoot, tableAt = 16, 8
-	objectOf := func(f *heapFile) (object uint64) { // the map with types, which the table's only node leads to
+	objectOf := func(f *heapFile) (object uint64) { // the map with types, in the only node of the object table
 		table := binary.LittleEndian.Uint64(f.payload(f.anchor.State)[tableAt:])
 		for words := f.payload(table & format.AddrMask); len(words) > 0; words = words[8:] {
 			a := binary.LittleEndian.Uint64(words)
@@ -243,24 +244,24 @@ func TestFindLive_Refuses(t *testing.T) {
 			binary.LittleEndian.PutUint64(b[at:], binary.LittleEndian.Uint64(b[at:])-32)
 			f.seal(f.anchor.State)
 		},
-		"a map that has lost its tree": func(f *heapFile) {
+		"a map without its tree": func(f *heapFile) {
 			a := objectOf(f)
 			binary.LittleEndian.PutUint64(f.payload(a)[mapRoot:], 0)
 			f.seal(a)
 		},
-		"a tree that leads outside": func(f *heapFile) {
+		"a tree link outside the file": func(f *heapFile) {
 			a := objectOf(f)
 			b := f.payload(a)[mapRoot:]
 			binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)&^format.AddrMask|f.header.Base+f.anchor.Carved)
 			f.seal(a)
 		},
-		"a tree that is its own branch": func(f *heapFile) {
+		"a tree that contains itself": func(f *heapFile) {
 			root := binary.LittleEndian.Uint64(f.payload(objectOf(f))[mapRoot:])
 			b := f.payload(root & format.AddrMask)
 			binary.LittleEndian.PutUint64(b, root)
 			f.seal(root & format.AddrMask)
 		},
-		"a map whose type is none": func(f *heapFile) {
+		"a map whose type is missing": func(f *heapFile) {
 			a := objectOf(f)
 			binary.LittleEndian.PutUint64(f.payload(a), 1<<40)
 			f.seal(a)
@@ -271,7 +272,7 @@ func TestFindLive_Refuses(t *testing.T) {
 			binary.LittleEndian.PutUint64(b, binary.LittleEndian.Uint64(b)+f.anchor.Version)
 			f.seal(a)
 		},
-		"a string that leads out of its block": func(f *heapFile) {
+		"a string outside its block": func(f *heapFile) {
 			f.blocks(format.KindEntry, func(a uint64) bool {
 				b := f.payload(a)
 				for at := 16; at+8 <= len(b); at += 8 {
@@ -289,7 +290,7 @@ func TestFindLive_Refuses(t *testing.T) {
 			f := newHeapFile(t)
 			damage(f)
 			s, err := f.live()
-			if err == nil { // values are looked at when they are moved
+			if err == nil { // Write, not FindLive, reads the values
 				a := f.place(s, f.header.Base, true)
 				err = a.Write(context.Background(), make([]byte, a.Size()))
 			}
@@ -302,7 +303,7 @@ func TestFindLive_Refuses(t *testing.T) {
 	}
 }
 
-// Any damage is an error or a copy, and never a panic.
+// Whatever is damaged, FindLive and Write return an error or make a copy; they never panic.
 func FuzzFindLive(f *testing.F) {
 	f.Add(uint32(0), uint64(1))
 	f.Add(uint32(70_000), uint64(1)<<63)
@@ -318,7 +319,7 @@ func FuzzFindLive(f *testing.F) {
 		binary.LittleEndian.PutUint64(word, binary.LittleEndian.Uint64(word)^bits)
 		for a := file.header.Base + uint64(at)&^15; a > file.header.Base+uint64(at)-512 && a >= file.header.Base+uint64(first); a -= 16 {
 			if n := binary.LittleEndian.Uint32(damaged.data[a-file.header.Base+4:]); n < 1024 && uint64(n) > file.header.Base+uint64(at)-a-16 {
-				damaged.seal(a) // perhaps it is the block that was damaged
+				damaged.seal(a) // if a block begins here, it is the damaged one
 			}
 		}
 		s, err := damaged.live()

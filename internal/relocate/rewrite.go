@@ -18,36 +18,37 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// A rewriting copies what the newest version and the checkpoints of a closed space can
-// reach into a new heap file, which then takes the place of the old one. The version
-// keeps its number and its chain, so the journal belongs to the new file as it did to
-// the old one: its records tell addresses relative to the place that they name
-// themselves. The window need not be free.
+// A rewrite copies the live set of a closed space into a new heap file, which then replaces
+// the old one. The live set is every block that the newest version or a checkpoint can
+// reach. The version keeps its number and its chain, so the journal fits the new file as it
+// fitted the old one: each record names the address that its other addresses are relative
+// to. The window need not be free.
 //
 // Invariants:
 //
-//	W1  A process that rewrites holds the gate and the presence byte exclusively: of
-//	    the old file from the beginning, and of the new one from before it has its
-//	    name. So no process has the space open, and one that waits for the gate of
-//	    the old file finds that it is not the space's any more
+//	W1  The rewriting process holds the gate and the presence byte exclusively: those of the
+//	    old file from the beginning, and those of the new file before it renames it. So no
+//	    other process has the space open. A process that waits for the gate of the old file
+//	    finds afterwards that the file no longer belongs to the space
 //	    (spacefile.Dir.SameHeap).
-//	W2  The new file is written whole and synced before it is renamed; a rename is
-//	    done or not. So at every moment, of a loss of power too, the space is the
-//	    old one or the new one.
-//	W3  The live file says more than the disk, and only of the old file: it is removed
-//	    last, when the new file has its place. A live file of another heap file than the
-//	    one that is there is removed first: the new file could get that very inode.
-//	W4  Records of the journal that only the old file could need are removed after the
-//	    rename is on disk.
+//	W2  The process writes and syncs the whole new file before it renames it, and a rename is
+//	    atomic. So at every moment, and after a power loss at any moment, the space is the
+//	    old file or the new file.
+//	W3  The live file knows commits that the disk may lack, and it describes only the old
+//	    heap file. So the process removes it last, after the rename. If the live file belongs
+//	    to a different heap file than the present one, the process removes it first: the new
+//	    file could get that very inode number and be mistaken for its heap file.
+//	W4  Once the rename is on disk, and not before, the process removes the journal records
+//	    that only the old file could need.
 
 // Options say how a space is rewritten.
 type Options struct {
 	System spacefile.System
-	Guard  func(fn func() error) error // runs what touches mapped files; a memory fault is an error of it
+	Guard  func(fn func() error) error // runs a function that touches mapped files, and turns a memory fault in it into an error
 }
 
-// Rebase gives the closed space in a directory the window at base. Every block keeps
-// its place in the file.
+// Rebase moves the closed space in a directory to the window at base. Every block keeps its
+// offset in the file.
 func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
 	return rewrite(ctx, dir, o, "", func(_ *rewriting, set *LiveSet, h *format.Header) (*Placement, error) {
 		if err := mapping.CheckWindow(base, h.Window); err != nil {
@@ -58,19 +59,19 @@ func Rebase(ctx context.Context, dir string, base uint64, o Options) error {
 	}, false)
 }
 
-// Compact packs the closed space in a directory into as few extents as hold it.
+// Compact packs the closed space in a directory into as few extents as possible.
 func Compact(ctx context.Context, dir string, o Options) error {
 	err := rewrite(ctx, dir, o, ", or compact it online", func(_ *rewriting, set *LiveSet, h *format.Header) (*Placement, error) {
 		return set.Pack(h.Base, h.Window), nil
 	}, true)
 	if errors.Is(err, mapping.ErrNoSpace) {
-		err = fmt.Errorf("the space is written anew beside the old file, which takes as much as it holds; compacting it online takes nothing: %w", err)
+		err = fmt.Errorf("the rewrite needs room for a second heap file; compacting the open space needs none: %w", err)
 	}
 	return err
 }
 
-// Resize packs the closed space in a directory for a window of another size at base, in
-// which it may grow up to the limit.
+// Resize packs the closed space in a directory into a window of another size at base. There
+// it may grow up to the limit, in bytes.
 func Resize(ctx context.Context, dir string, limit, base, window uint64, o Options) error {
 	return rewrite(ctx, dir, o, "", func(rw *rewriting, set *LiveSet, h *format.Header) (*Placement, error) {
 		if err := mapping.CheckWindow(base, window); err != nil {
@@ -79,14 +80,14 @@ func Resize(ctx context.Context, dir string, limit, base, window uint64, o Optio
 		h.Base, h.Window = base, window
 		placed := set.Pack(base, window)
 		if uint64(placed.Size()) > limit {
-			return nil, fmt.Errorf("%w: what it holds takes %d bytes", spacefile.ErrMaxSize, placed.Size())
+			return nil, fmt.Errorf("%w: its contents need %d bytes", spacefile.ErrMaxSize, placed.Size())
 		}
 		rw.root.limit = limit
 		return placed, nil
 	}, true)
 }
 
-// rewriting is one in progress.
+// rewriting is the state of one rewrite.
 type rewriting struct {
 	ctx   context.Context
 	dir   *spacefile.Dir
@@ -104,10 +105,10 @@ type rewriting struct {
 	old  *os.File     // the gate of the old file
 }
 
-// rewrite replaces the heap file of the space in a directory by one in which the live
-// blocks have the places that place gives them; place may change the header, and the
-// limit of the root. busy is a hint for the case that a process has the space open. trim
-// says to shorten the journal, if it may be.
+// rewrite replaces the heap file of the space in a directory. The function place decides
+// where each live block goes; it may also change the header, and the limit of the root. busy
+// ends the error that rewrite returns when a process has the space open. If trim is set,
+// rewrite also shortens the journal where no later record is in it.
 func rewrite(ctx context.Context, dir string, o Options, busy string,
 	place func(*rewriting, *LiveSet, *format.Header) (*Placement, error), trim bool) (err error) {
 	if err := mapping.Supported(); err != nil {
@@ -154,7 +155,7 @@ func rewrite(ctx context.Context, dir string, o Options, busy string,
 	return rw.replace(trim)
 }
 
-// takeAlone locks all other processes out of the space (W1), and maps its heap file.
+// takeAlone locks all other processes out of the space (W1) and maps its heap file.
 func (rw *rewriting) takeAlone(busy string) (err error) {
 	dir := rw.dir
 	if _, err := dir.Stat(spacefile.HeapName); errors.Is(err, os.ErrNotExist) {
@@ -183,8 +184,8 @@ func (rw *rewriting) takeAlone(busy string) (err error) {
 	return err
 }
 
-// openGate opens the heap file for its locks, and takes the gate. The process that had the
-// gate may have put another file in the place of this one: then openGate begins again.
+// openGate opens the heap file for its locks and takes the gate. The previous holder of the
+// gate may have replaced the file: then openGate begins again with the new one.
 func (rw *rewriting) openGate() (err error) {
 	dir := rw.dir
 	for {
@@ -196,7 +197,7 @@ func (rw *rewriting) openGate() (err error) {
 		}
 		if err = dir.SameHeap(); !errors.Is(err, spacefile.ErrOtherHeap) {
 			if err == nil {
-				_ = rw.discard() // left behind by a process that died, since no other rewrites; a later step reports what cannot be removed
+				_ = rw.discard() // a rewrite that died left it, since only the holder of the gate rewrites; write reports it if it cannot be removed
 			}
 			return err
 		}
@@ -256,7 +257,7 @@ func (rw *rewriting) write(header *format.Header, a *Placement) (err error) {
 	}
 	b := data.Bytes()
 	copy(b[format.HeaderOffset:], header.Encode())
-	for i := range 2 { // either will do, so that a damaged one costs nothing
+	for i := range 2 { // an opener needs only one of them, so damage to the other costs nothing
 		anchor := &format.Anchor{SpaceID: header.SpaceID, Sequence: rw.root.sequence + 1 + uint64(i), Version: uint64(rw.root.version),
 			State: uint64(a.State()), Carved: uint64(a.Size()), Limit: rw.root.limit, UnixNano: uint64(time.Now().UnixNano())}
 		copy(b[format.AnchorOffset+i*format.PageSize:], anchor.Encode())
@@ -269,7 +270,7 @@ func (rw *rewriting) write(header *format.Header, a *Placement) (err error) {
 	return rw.file.Datasync()
 }
 
-// giveToOwner gives the new file the owner of the old one: else a command run by root would
+// giveToOwner gives the new file the owner of the old one. Otherwise a rewrite by root would
 // lock the owner out.
 func (rw *rewriting) giveToOwner() error {
 	f, err := rw.dir.Open(spacefile.NewHeapName, os.O_RDWR, 0)
@@ -287,7 +288,7 @@ func (rw *rewriting) giveToOwner() error {
 	return f.Chmod(rw.info.Mode().Perm()) // whatever the umask says
 }
 
-// discard removes the new file.
+// discard removes the new file, if there is one.
 func (rw *rewriting) discard() error {
 	err := rw.dir.Remove(spacefile.NewHeapName)
 	if errors.Is(err, os.ErrNotExist) {
@@ -296,7 +297,7 @@ func (rw *rewriting) discard() error {
 	return err
 }
 
-// replace puts the new file in the place of the old one (W1 to W4).
+// replace renames the new file over the old one (W1 to W4).
 func (rw *rewriting) replace(trim bool) (err error) {
 	dir := rw.dir
 	if rw.gate, err = dir.Open(spacefile.NewHeapName, os.O_RDWR, 0); err != nil {
@@ -304,7 +305,7 @@ func (rw *rewriting) replace(trim bool) (err error) {
 	}
 	for _, lock := range []int64{format.LockGate, format.LockPresence} {
 		if ok, err := oslock.TryLock(rw.gate, lock, false); err != nil || !ok {
-			return errors.Join(fmt.Errorf("%w: somebody uses the new file %s", spacefile.ErrBusy, dir.Join(spacefile.NewHeapName)), err, rw.discard())
+			return errors.Join(fmt.Errorf("%w: another process uses the new file %s", spacefile.ErrBusy, dir.Join(spacefile.NewHeapName)), err, rw.discard())
 		}
 	}
 	invariant.Point("rewrite.synced")
@@ -325,7 +326,8 @@ func (rw *rewriting) replace(trim bool) (err error) {
 	return nil
 }
 
-// trimJournal leaves one segment of the journal, all of whose records the new file has.
+// trimJournal cuts the journal down to one segment. The new file already has the changes of
+// all its records.
 func (rw *rewriting) trimJournal() error {
 	file, err := rw.dir.OpenFile(journal.FileName, os.O_RDWR, 0)
 	if err != nil {

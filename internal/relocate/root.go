@@ -12,20 +12,20 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// root is the version that a space is of.
+// root is the version that an opener of the space would find, before it replays the journal.
 type root struct {
 	state    format.Addr
 	version  format.Version
 	sequence uint64         // of the newest anchor
-	limit    uint64         // maximum size of the space
-	next     uint64         // index that no new object may be below; 0: as the state says
-	trusted  bool           // the live file says so
-	clean    bool           // the anchor is of a clean close
+	limit    uint64         // maximum size of the space, in bytes
+	next     uint64         // lowest index that a new object may get; 0: the state's NextIndex
+	trusted  bool           // the version is from the live file
+	clean    bool           // the version is from an anchor that a clean close wrote
 	last     bool           // the journal has no records of later versions
-	reaches  format.Version // the version that a recovery comes to
+	reaches  format.Version // the version at which a recovery ends
 }
 
-// findRoot finds the version that an opener would find before it looks at the journal.
+// findRoot finds the root: in the live file if it can be trusted, otherwise in the anchors.
 func (rw *rewriting) findRoot() error {
 	dir := rw.dir
 	anchors, doubts, anchorErr := dir.Anchors()
@@ -59,8 +59,8 @@ func newestSequence(anchors []*format.Anchor) (n uint64) {
 	return n
 }
 
-// liveRoot finds the version that the live file says is current, if that can be
-// believed, as in openLive.
+// liveRoot takes the root from the live file, and reports whether it trusts it, by the rules
+// of the engine's openLive.
 func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error) {
 	dir := rw.dir
 	lv, err := live.Open(dir.Dir, dir.Header.SpaceID, rw.info)
@@ -74,7 +74,7 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 	w := lv.Words()
 	defer func() {
 		if err == nil && !trusted && (w.Failed.Load() != 0 || lv.InDoubt()) {
-			err = fmt.Errorf("%w: a write to the disk had failed; open the space once, for writing, and close it: that heals it", spacefile.ErrIO)
+			err = fmt.Errorf("%w: an earlier write to the disk failed; open the space for writing once and close it, to repair it", spacefile.ErrIO)
 		}
 	}()
 	carved, end := w.Carved.Load(), w.End.Load()
@@ -104,8 +104,8 @@ func (rw *rewriting) liveRoot(anchors []*format.Anchor) (trusted bool, err error
 	return true, nil
 }
 
-// prepareJournal makes a journal if there is none, and finds out whether it has records of
-// later versions than the root: they are replayed when the space is opened.
+// prepareJournal creates the journal if it is missing, and finds out whether it has records
+// of later versions than the root. The next opener of the space replays those.
 func (rw *rewriting) prepareJournal() error {
 	dir := rw.dir
 	file, err := dir.OpenFile(journal.FileName, os.O_RDONLY, 0)

@@ -1,29 +1,27 @@
-// Package relocate gives the blocks of a space other places: all blocks of a closed space,
-// which is written into a new heap file, in another window or packed without gaps; or
-// some blocks of an open space, whose engine copies them.
+// Package relocate gives blocks new addresses. For a closed space it moves all blocks: it
+// writes them into a new heap file, for another window or packed without gaps. For an open
+// space it lists the blocks to move and the paths to them, and the engine copies them.
 //
-// Terms: the source is the heap file as it is, mapped anywhere: its window need not
-// be free. The live set has the blocks that the newest version and its checkpoints can
-// reach. A placement says where each of those goes. The copy is what the new file
-// holds. The root of a rewriting is the version that an opener of the space would find.
+// Terms: the source is the present heap file, mapped at any address: its window need not be
+// free. The live set is every block that the newest version or one of its checkpoints can
+// reach. A placement maps each block of the live set to its new address. The copy is the new
+// file. The root of a rewrite is the version that an opener of the space would find.
 //
-// Invariants (W1 to W4, of how the new file takes the place of the old one, are stated
-// in rewrite.go):
+// Invariants (rewrite.go states W1 to W4, about replacing the old file by the new one):
 //
-//	N1  A block is verified (place, kind, size and checksum) before it is read, and
-//	    the placement knows every address in it. Anything else is an error: only an
+//	N1  The walk verifies a block (place, kind, size and checksum) before it reads it, and
+//	    every address in it must be in the live set. Anything else is an error: only an
 //	    undamaged space is copied.
-//	N2  A copy lacks nothing: a block of an unknown kind is an error, and so is a
-//	    version whose blocks do not add up to the bytes that its state says they
-//	    take.
-//	N3  The source is not written.
-//	N4  Where a block goes follows from the set alone, by counting: so no table of
-//	    addresses is needed, however many blocks there are.
+//	N2  A copy is complete: a block of an unknown kind is an error, and so is a version whose
+//	    blocks do not add up to the number of bytes in its state.
+//	N3  Nothing writes the source.
+//	N4  The placement computes a block's new address from the live set alone, by counting the
+//	    blocks before it. So it needs no table of addresses, however many blocks there are.
 //
-// A copy leaves out: the lists of changes, which are for a journal that has them already;
-// versions pinned for the sake of other processes' free lists, since there are no
-// processes; and the lists of checkpoints of checkpoints, which say what else was pinned
-// when they were the newest version.
+// A copy leaves out three things: the lists of changes, which the journal has already; the
+// versions that a restore pinned for other processes' free lists, since no other process has
+// the space open; and the checkpoint lists of versions that are checkpoints themselves,
+// which were of use only while such a version was the newest.
 //
 // Start reading at rewrite, then FindLive and walker.each, which asks package object what
 // a kind of block refers to.
@@ -43,7 +41,7 @@ type Source struct {
 	classes []byte // the extent table, a copy
 	base    uint64
 	first   uint64 // offset of the first extent
-	carved  uint64 // offset below which all blocks lie
+	carved  uint64 // all blocks lie below this offset
 	secret  uint64 // seed of the hashes
 }
 
@@ -66,7 +64,7 @@ func (s *Source) damage(a format.Addr, what string, args ...any) error {
 
 func (s *Source) class(extent uint64) format.Class { return format.Class(s.classes[extent]) }
 
-// contains reports whether a block can begin at an address.
+// contains reports whether a block may begin at an address.
 func (s *Source) contains(a format.Addr) bool {
 	off := uint64(a) - s.base
 	return off >= s.first && off < s.carved && a&15 == 0
@@ -78,7 +76,7 @@ func (s *Source) head(a format.Addr) format.BlockHeader {
 	return format.BlockHeader{Sum: binary.LittleEndian.Uint32(b), Size: binary.LittleEndian.Uint32(b[4:]), Meta: binary.LittleEndian.Uint64(b[8:])}
 }
 
-// block verifies and returns the block of the kind at an address (N1).
+// block verifies and returns the block of a kind at an address (N1).
 func (s *Source) block(a format.Addr, kind format.Kind) (object.Block, error) {
 	if !s.contains(a) {
 		return object.Block{}, s.damage(a, "a link to a block of kind %s leads to an impossible address %#x", kind, uint64(a))

@@ -47,8 +47,8 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// writable lists what this process can write of the files of a directory: by the
-// descriptors that it has open, and by its mappings.
+// writable lists the files of a directory that this process can write, through open
+// descriptors or mappings.
 func writable(t *testing.T, dir string) (list []string) {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -65,7 +65,7 @@ func writable(t *testing.T, dir string) (list []string) {
 			t.Fatal(err)
 		}
 		_, flags, _ := strings.Cut(string(info), "flags:")
-		if flags = strings.Fields(flags)[0]; flags[len(flags)-1] != '0' { // the access mode: read only
+		if flags = strings.Fields(flags)[0]; flags[len(flags)-1] != '0' { // the last digit is the access mode; 0 is read only
 			list = append(list, "descriptor of "+to)
 		}
 	}
@@ -81,7 +81,7 @@ func writable(t *testing.T, dir string) (list []string) {
 	return list
 }
 
-// whileTold calls a function as soon as a backup begins to be written.
+// whileTold is a writer that calls a function at the first byte of a backup.
 type whileTold struct{ fn func() }
 
 func (w *whileTold) Write(b []byte) (int, error) {
@@ -92,14 +92,14 @@ func (w *whileTold) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A space that a process has open is not salvaged; no process opens one while it is; and it is
-// left as it was.
+// Run refuses a space that a process has open; no process can open the space while Run reads
+// it; and Run leaves its files as they were.
 func TestSalvage_OnlyReads(t *testing.T) { // Y1
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
 	store(t, sp, id, 1, 2)
 	if _, err := salvage.Run(dir, io.Discard); !errors.Is(err, spacefile.ErrBusy) {
-		t.Errorf("a process has the space open: %v", err)
+		t.Errorf("salvaging a space that a process has open: %v", err)
 	}
 	verify(t, sp)
 	before := contents(t, dir)
@@ -115,19 +115,19 @@ func TestSalvage_OnlyReads(t *testing.T) { // Y1
 			t.Errorf("the gate is free while the space is salvaged: %v", err)
 		}
 		for _, what := range writable(t, dir) {
-			t.Errorf("while the space is salvaged this can be written: %s", what)
+			t.Errorf("while it salvages the space, this process can write: %s", what)
 		}
 	}}
 	if _, err := salvage.Run(dir, w); err != nil || !looked {
 		t.Fatalf("the backup was begun: %v; %v", looked, err)
 	}
 	if !maps.Equal(contents(t, dir), before) {
-		t.Error("the files are not what they were")
+		t.Error("the salvage has changed the files")
 	}
 }
 
-// forge writes a state that looks newer than all, of a version without objects, where nothing
-// is, and returns where. All of it is as it should be but for its checksum.
+// forge writes a state of a version without objects, newer than all others, into free
+// memory, and returns its offset. Only its checksum is wrong.
 func forge(t *testing.T, heap []byte) (off uint64) {
 	t.Helper()
 	class := format.ClassFor(format.ByteCount(format.StateSize))
@@ -135,7 +135,7 @@ func forge(t *testing.T, heap []byte) (off uint64) {
 	off = uint64(len(heap)) / format.ExtentSize * format.ExtentSize
 	for free := false; !free; {
 		if off -= step; off < format.FirstExtent(256<<20) {
-			t.Fatal("nothing is free")
+			t.Fatal("the heap has no free block")
 		}
 		free = off%format.ExtentSize+step <= format.ExtentSize && off%format.ExtentSize%step == 0 &&
 			!slices.ContainsFunc(heap[off:off+step], func(b byte) bool { return b != 0 })
@@ -149,8 +149,8 @@ func forge(t *testing.T, heap []byte) (off uint64) {
 	return off
 }
 
-// What live, the anchors and the extent table say is not believed: an intact version is found
-// whatever they lead to.
+// Run does not trust live, the anchors and the extent table: it finds an intact version
+// whatever they contain.
 func TestSalvage_BelievesWhatVerifies(t *testing.T) { // Y2
 	dir := filepath.Join(t.TempDir(), "s")
 	f, g, all := maze(t, dir)
@@ -167,7 +167,7 @@ func TestSalvage_BelievesWhatVerifies(t *testing.T) { // Y2
 			hurt := bytes.Clone(heap)
 			r := rand.New(rand.NewPCG(seed, 5))
 			for i := range int(format.FirstExtent(256<<20) - format.TableOffset) {
-				hurt[format.TableOffset+i] = byte(r.Uint32()) * byte(seed) // of the first seed: all free
+				hurt[format.TableOffset+i] = byte(r.Uint32()) * byte(seed) // with the first seed: all extents are free
 			}
 			report, got := salvageIn(t, files{engine.HeapName: hurt})
 			whole(t, report, got)
@@ -185,10 +185,10 @@ func TestSalvage_BelievesWhatVerifies(t *testing.T) { // Y2
 		report, got := salvageIn(t, files{engine.HeapName: hurt})
 		whole(t, report, got)
 		if !slices.ContainsFunc(report.Findings, func(l salvage.Loss) bool { return strings.Contains(l.What, "the state of the anchored version") }) {
-			t.Errorf("the report does not tell of the anchor: %+v", report.Findings)
+			t.Errorf("the report does not mention the anchor: %+v", report.Findings)
 		}
 	})
-	t.Run("live", func(t *testing.T) { // where it is: it is of this very heap file
+	t.Run("live", func(t *testing.T) { // in the original directory: live names this very heap file
 		forged := bytes.Clone(heap)
 		off := forge(t, forged)
 		patch(t, filepath.Join(dir, engine.HeapName), int64(off), forged[off:off+128])
@@ -205,7 +205,7 @@ func TestSalvage_BelievesWhatVerifies(t *testing.T) { // Y2
 	})
 }
 
-// patch writes a part of a file.
+// patch overwrites a part of a file.
 func patch(t *testing.T, path string, off int64, b []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -218,7 +218,7 @@ func patch(t *testing.T, path string, off int64, b []byte) {
 	}
 }
 
-// objectAt is an object of a closed space, as its object table has it.
+// objectAt is an object of a closed space, from its object table.
 type objectAt struct {
 	off     uint64
 	kind    format.Kind
@@ -259,8 +259,8 @@ func objectsOf(t *testing.T, dir string) map[uint64]objectAt {
 	return objects
 }
 
-// Changes of the journal that nothing is left for are left out and noted, and a restore takes
-// the others.
+// Run leaves out and notes the journal's changes of lost objects, and a restore accepts the
+// other changes.
 func TestSalvage_ChangesOfWhatIsLost(t *testing.T) { // Y4
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, m := begin(t, dir)
@@ -268,7 +268,7 @@ func TestSalvage_ChangesOfWhatIsLost(t *testing.T) { // Y4
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key := range uint64(500) { // so many that an older version with the others is no better
+	for key := range uint64(500) { // enough that no older version is better, though it has the lost objects
 		store(t, sp, large, 1000+key, key)
 	}
 	store(t, sp, m, 1, 2)
@@ -333,7 +333,7 @@ func TestSalvage_ChangesOfWhatIsLost(t *testing.T) { // Y4
 	}
 }
 
-// hide makes pages of the mapped heap file unreadable: to touch them is a fault.
+// hide makes pages of the mapped heap file unreadable: touching them faults.
 func hide(t *testing.T, h *format.Header, off, n uint64) {
 	t.Helper()
 	if err := unix.Mprotect(unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(nil), uintptr(h.Base+off))), n), unix.PROT_NONE); err != nil {
@@ -341,15 +341,15 @@ func hide(t *testing.T, h *format.Header, off, n uint64) {
 	}
 }
 
-// Pages that cannot be read cost what is on them, and what only that led to. All else is got
-// out.
+// Pages that cannot be read cost the blocks on them, and the blocks that only those refer
+// to. Run salvages everything else.
 func TestSalvage_HiddenPages(t *testing.T) { // Y5
 	f, g, all := maze(t, filepath.Join(t.TempDir(), "s"))
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, engine.HeapName), f[engine.HeapName], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var pages []uint64 // that blocks of the version lie in
+	var pages []uint64 // the pages with blocks of the version
 	for a := range g.blocks {
 		off := uint64(a) - g.base
 		if page := off &^ (format.PageSize - 1); !slices.Contains(pages, page) {
@@ -381,7 +381,7 @@ func TestSalvage_HiddenPages(t *testing.T) { // Y5
 		got, want := entriesOf(t, b.Bytes()), g.left(damaged)
 		for e := range want {
 			if v, ok := got[e]; !ok || v != all[e] {
-				t.Fatalf("seed %d: the entry %d of map %d can be read, and is not there", seed, e[1], e[0])
+				t.Fatalf("seed %d: the entry %d of map %d can be read, and is missing", seed, e[1], e[0])
 			}
 		}
 		if len(got) != len(want) {

@@ -10,7 +10,7 @@ import (
 // Opened is a salvager whose files are open.
 type Opened struct{ s *salvager }
 
-// Open does the first step of Run.
+// Open opens and locks a space, as Run does first.
 func Open(dir string) (*Opened, error) {
 	d, err := mapping.OpenDir(dir)
 	if err != nil {
@@ -24,7 +24,7 @@ func Open(dir string) (*Opened, error) {
 	return &Opened{s}, nil
 }
 
-// Work does all that Run does after that.
+// Work does the rest of Run.
 func (o *Opened) Work(w io.Writer) error { return o.s.work(w) }
 
 // Verify verifies a block of a version.
@@ -38,5 +38,5 @@ func (o *Opened) File() mapping.File { return o.s.file }
 // Header returns the header of the heap file.
 func (o *Opened) Header() *format.Header { return o.s.header }
 
-// Close closes what is open.
+// Close closes the files and releases the locks.
 func (o *Opened) Close() { o.s.close() }

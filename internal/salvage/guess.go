@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// guessHeader finds out what the damaged header of the heap said; nil if it cannot. It
-// keeps what the header still says where that does no harm.
+// guessHeader infers the contents of the damaged header of the heap; nil if it cannot. It
+// keeps the fields of the damaged header that do no harm if they are wrong.
 func (s *salvager) guessHeader() *format.Header {
 	page := make([]byte, format.PageSize)
 	if _, err := s.file.ReadAt(page, format.HeaderOffset); err != nil && !errors.Is(err, io.EOF) {
@@ -40,7 +40,7 @@ func (s *salvager) guessHeader() *format.Header {
 	return h
 }
 
-// guessLimit returns the greatest maximum size that an anchor tells.
+// guessLimit returns the greatest maximum size in an anchor.
 func (s *salvager) guessLimit() (limit uint64) {
 	page := make([]byte, format.PageSize)
 	for i := range format.NumAnchors {
@@ -54,10 +54,10 @@ func (s *salvager) guessLimit() (limit uint64) {
 	return limit
 }
 
-// guessBase finds the base of the window, and the id of the space if an anchor tells
-// it. Any address of the heap tells the base: a window is aligned to its size, and so
-// to every smaller power of two that holds the file. That it is the right one shows in
-// that the block is there.
+// guessBase finds the base of the window, and the ID of the space if an anchor has it. Any
+// address of the heap determines the base: a window is aligned to its size, and so to every
+// smaller power of two that holds the file. To verify the address, guessBase looks whether
+// the right block lies there.
 func (s *salvager) guessBase(window uint64) (base uint64, id [16]byte) {
 	page := make([]byte, format.PageSize)
 	for i := range format.NumAnchors {
@@ -90,7 +90,7 @@ func (s *salvager) guessBase(window uint64) (base uint64, id [16]byte) {
 	return base, id
 }
 
-// intact reports whether a small block of the kind lies at an offset of the file.
+// intact reports whether an intact small block of a kind lies at an offset of the file.
 func (s *salvager) intact(off uint64, kind format.Kind) bool {
 	b := make([]byte, format.MaxSmall)
 	n, err := s.file.ReadAt(b, int64(off))
@@ -102,13 +102,13 @@ func (s *salvager) intact(off uint64, kind format.Kind) bool {
 	return hd.Kind() == kind && end <= n && format.BlockSum(b[:end], off) == hd.Sum
 }
 
-// countTags notes the tags of the handles in a value.
+// countTags counts the tags of the handles in a value.
 func (s *salvager) countTags(_ uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 	handles(t, p, b, func(id format.ID) { s.tags[id.Tag()]++ })
 }
 
-// guessTag takes the tag that most handles have. If there are no handles, any tag will do,
-// unless programs have kept handles: so the one in the header is as good as any.
+// guessTag takes the tag that most handles have. If there are no handles it keeps the tag in
+// the header: any tag would do, unless programs have kept handles outside.
 func (s *salvager) guessTag() {
 	most := uint64(0)
 	for tag, n := range s.tags {

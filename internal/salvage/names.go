@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// name reports whether the backup gets an entry of one of the space's own maps: not if
-// the backup lacks what the entry leads to.
+// name reports whether the backup gets an entry of one of the space's own maps. It does not
+// if the backup lacks the object that the entry names.
 func (s *salvager) name(object uint64, e unsafe.Pointer, b layout.Bounds) bool {
 	index := *layout.Cast[uint64](s.own.ValueOf(e))
 	if object == format.TypesIndex {
@@ -23,7 +23,7 @@ func (s *salvager) name(object uint64, e unsafe.Pointer, b layout.Bounds) bool {
 		return false
 	}
 	if _, ok := s.objects[index]; !ok {
-		s.lose(index, 0, fmt.Errorf("all of %q", name))
+		s.lose(index, 0, fmt.Errorf("everything in %q", name))
 		return false
 	}
 	s.named = append(s.named, index)
@@ -31,8 +31,8 @@ func (s *salvager) name(object uint64, e unsafe.Pointer, b layout.Bounds) bool {
 	return true
 }
 
-// nameLost gives names to the collections that nothing leads to, if something was lost
-// that may have led to them: else no program would find them any more.
+// nameLost gives names to unreachable collections if anything was lost: their names or
+// handles may be among it, and then no program would find them.
 func (s *salvager) nameLost() error {
 	if s.report.Lost == 0 {
 		return nil
@@ -56,7 +56,7 @@ func (s *salvager) nameLost() error {
 	return nil
 }
 
-// reach adds objects, and all that they lead to.
+// reach marks objects as reached, and all objects that they refer to.
 func (s *salvager) reach(reached map[uint64]bool, from ...uint64) {
 	for todo := slices.Clone(from); len(todo) > 0; {
 		index := todo[len(todo)-1]
@@ -68,12 +68,12 @@ func (s *salvager) reach(reached map[uint64]bool, from ...uint64) {
 	}
 }
 
-// putName adds an entry of the catalog.
+// putName adds an entry of the catalog to the backup.
 func (s *salvager) putName(name string, index uint64) error {
-	const from = 8 // where the entry is said to have been: anywhere but at 0
+	const from = 8 // the address that the entry claims to have had: any but 0
 	fixed := uint64(s.own.FixedSize())
 	var b []byte
-	for _, w := range [...]uint64{0, from + fixed, uint64(len(name)), index} { // the hash is computed anew
+	for _, w := range [...]uint64{0, from + fixed, uint64(len(name)), index} { // 0: the restore computes the hash
 		b = binary.LittleEndian.AppendUint64(b, w)
 	}
 	return s.put(format.OpHead{What: format.MakeWhat(format.OpSet, format.CatalogIndex), Addr: from}, append(b, name...))

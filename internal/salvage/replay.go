@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// replay adds the changes that the journal has of the versions after the one that was
-// dumped. It leaves out what cannot be applied to what the backup has (Y4).
+// replay adds the journal's changes of the versions after the dumped one. It leaves out
+// those that cannot be applied to the contents of the backup (Y4).
 func (s *salvager) replay(v *candidate) error {
 	if v.last == nil {
 		return nil
@@ -22,7 +22,7 @@ func (s *salvager) replay(v *candidate) error {
 		for len(ops) > 0 && r.Version <= v.last.Version {
 			h, payload, rest, ok := format.NextOp(ops)
 			if !ok {
-				return &format.DamageError{File: journal.FileName, What: fmt.Sprintf("a change of version %d does not fit its record", r.Version)}
+				return &format.DamageError{File: journal.FileName, What: fmt.Sprintf("a change of version %d goes beyond the end of its record", r.Version)}
 			}
 			if failed = s.change(h, payload); failed != nil {
 				return failed
@@ -37,11 +37,11 @@ func (s *salvager) replay(v *candidate) error {
 	return failed
 }
 
-// change adds one change of the journal, unless it is unfit.
+// change adds one change of the journal, unless a restore would refuse it.
 func (s *salvager) change(h format.OpHead, payload []byte) error {
 	index := format.ObjectOf(h.What)
 	if format.OpKindOf(h.What) == format.OpAside {
-		s.lose(0, 0, &format.DamageError{File: journal.FileName, What: "the changes of a version stand in a file of their own (changes-…), which is left out"})
+		s.lose(0, 0, &format.DamageError{File: journal.FileName, What: "the changes of a version are in a separate file (changes-…), which was left out"})
 		return nil
 	}
 	wanted, err := s.fits(h, payload)
@@ -57,11 +57,11 @@ func (s *salvager) change(h format.OpHead, payload []byte) error {
 	return s.put(h, payload)
 }
 
-// fits returns an error if the applier would refuse a change (Y4), and reports whether the
+// fits returns an error if package apply would refuse a change (Y4), and reports whether the
 // backup gets it.
 func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	index, op := format.ObjectOf(h.What), format.OpKindOf(h.What)
-	if op == format.OpDrop { // no name led to them: they do no harm, and here more is better than less
+	if op == format.OpDrop { // the dropped objects were unreachable: in a salvage it is better to keep too much
 		return false, nil
 	}
 	t, err := s.objectOf(index, op, h, payload)
@@ -78,16 +78,16 @@ func (s *salvager) fits(h format.OpHead, payload []byte) (bool, error) {
 	return true, t.Kind.Handles(t.Layout, holder, bounds, s.lead(index))
 }
 
-// objectOf returns what is known of the object of a change: what the change makes, or what the
-// backup has.
+// objectOf returns the kind and the types of the object of a change: the object that the
+// change creates, or one in the backup.
 func (s *salvager) objectOf(index uint64, op format.OpKind, h format.OpHead, payload []byte) (*object.Told, error) {
 	k := object.OfOp(op)
 	if k == nil {
-		return nil, fmt.Errorf("changes of kind %d are not known", op)
+		return nil, fmt.Errorf("this program does not know changes of kind %d", op)
 	}
 	if k.About().New == op {
 		if index < s.next {
-			return nil, fmt.Errorf("a new %s whose index is in use", k.About().Called)
+			return nil, fmt.Errorf("a new %s has an index that is in use", k.About().Called)
 		}
 		t, err := k.Make(known{s}, h, payload)
 		return &t, err
@@ -97,12 +97,12 @@ func (s *salvager) objectOf(index uint64, op format.OpKind, h format.OpHead, pay
 		t = &object.Told{Kind: object.Of(format.KindMap), Layout: object.Layout{Shape: s.own}}
 	}
 	if t == nil || !object.Has(t.Kind, op) {
-		return nil, fmt.Errorf("a change of a %s that is lost", k.About().Called)
+		return nil, fmt.Errorf("a change of a lost %s", k.About().Called)
 	}
 	return t, nil
 }
 
-// scratchCopy copies a payload to where it can be changed.
+// scratchCopy copies a payload to memory where it can be changed.
 func (s *salvager) scratchCopy(payload []byte) (unsafe.Pointer, layout.Bounds) {
 	n := max((len(payload)+7)/8, 1)
 	s.scratch = slices.Grow(s.scratch[:0], n)[:n]

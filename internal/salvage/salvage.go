@@ -1,20 +1,23 @@
-// Package salvage writes what can be read of a damaged space as a backup.
+// Package salvage writes everything that can be read of a damaged space to a backup.
 //
-// Terms: a candidate is a version that could be dumped. Package dump dumps it, block by
-// block, and then the journal adds what came after it. To note is to enter a finding in
-// the report, and to lose is to note something that is missing from the backup.
+// Terms: a candidate is a version that a salvage could dump. Package dump dumps it, block by
+// block, and then the salvage adds the journal's changes of later versions. To note is to
+// enter a finding in the report. To lose is to note something that is missing from the
+// backup.
 //
 // Invariants:
 //
-//	Y1  A salvage only reads the space, and no process has it open meanwhile.
-//	Y2  A salvage believes nothing but what verifies by itself: no word of live but one,
-//	    no anchor whose state is damaged, no class of an extent.
-//	Y3  A block is verified before it is read. A block that was written after the version
-//	    that is dumped belongs to another version: its place was used anew.
-//	Y4  A restore takes what the backup has: a change of the journal that the applier
-//	    would refuse is left out, and noted.
-//	Y5  A page that cannot be read costs what is on it: the fault is an error of the
-//	    block, and the walk continues.
+//	Y1  A salvage only reads the space, and it keeps other processes from opening it
+//	    meanwhile.
+//	Y2  A salvage trusts only blocks that verify by themselves. It uses no class of an
+//	    extent, no anchor whose state is damaged, and one word of live: the address of the
+//	    current state.
+//	Y3  A salvage verifies a block before it reads it. A block with a later birth than the
+//	    dumped version belongs to another version: its memory was reused.
+//	Y4  A restore accepts the whole backup: the salvage leaves out each change of the journal
+//	    that package apply would refuse, and notes it.
+//	Y5  A page that cannot be read costs only the blocks on it: the fault becomes an error of
+//	    the block, and the walk continues.
 //
 // Start reading at Run, then salvager.choose and salvager.write.
 package salvage
@@ -40,60 +43,61 @@ import (
 
 // Report is the outcome of Run.
 type Report struct {
-	Version   format.Version // that was salvaged
-	Committed time.Time      // zero: not known
-	Tag       uint16         // of the IDs of the space
-	Found     string         // how the version was found
-	Objects   uint64         // in the backup, the space's own maps included
-	Entries   uint64         // in the backup, of the version that was found
-	Changes   uint64         // made to them since, by the journal
-	Named     uint64         // collections that nothing led to any more, and that got names
-	Lost      uint64         // things that could not be read
-	Findings  []Loss         // those, and what else was damaged; not more than maxLosses
+	Version   format.Version // the salvaged version
+	Committed time.Time      // when it was committed; zero: unknown
+	Tag       uint16         // the tag of the space's IDs
+	Found     string         // how the salvage found the version
+	Objects   uint64         // objects in the backup, the space's own maps included
+	Entries   uint64         // entries in the backup, of the version that was found
+	Changes   uint64         // later changes in the backup, from the journal
+	Named     uint64         // collections that had become unreachable and got new names
+	Lost      uint64         // findings of something that could not be read
+	Findings  []Loss         // these, and other damage; at most maxLosses
 }
 
-// Loss is something that could not be read.
+// Loss is one finding: something that is damaged or could not be read.
 type Loss struct {
 	File   string
 	Offset int64
-	Object uint64 // index; 0: none in particular
+	Object uint64 // index of the object; 0: no particular one
 	What   string
 }
 
-// maxLosses bounds a report.
+// maxLosses is the greatest number of findings in a report.
 const maxLosses = 1000
 
 // salvager is the work on one damaged space.
 type salvager struct {
 	dir    *mapping.Dir
 	locks  *os.File
-	file   mapping.File // read by calls
+	file   mapping.File // the heap file, for reading by calls
 	region *mapping.Region
 	size   uint64       // of the heap file
 	log    mapping.File // the journal
 	header *format.Header
-	tags   map[uint16]uint64 // of handles, how often; nil: the header is intact, and tells the tag
+	tags   map[uint16]uint64 // how many handles have each tag; nil: the header is intact, and has the tag
 	heap   *heap.Heap
 	r      heap.Reader
-	own    *entry.Shape // of the space's own maps
+	own    *entry.Shape // the shape of the space's own maps
 
-	doubtful bool   // whether there is not a newer version than those that are known
-	newest   uint64 // version that an anchor names
-	limit    uint64 // maximum size that it tells; 0: no anchor is whole
+	doubtful bool   // there may be a newer version than the known candidates
+	newest   uint64 // the newest version that an anchor names
+	limit    uint64 // the maximum size in that anchor; 0: no anchor is intact
 
 	report   Report
 	reported map[Loss]bool
 	contents
 }
 
-// Run writes what can be read of the space in dir as a backup, which a restore takes.
-// No process may have the space open.
+// Run writes everything that can be read of the space in dir to w, as a backup that a
+// restore accepts. No process may have the space open.
 //
-//  1. Run looks for versions: the one that was current, those of the anchors, and, if
-//     none of them is whole, all whose state blocks lie in the file.
-//  2. It walks each, and dumps the best one (candidate.better): the newest, unless
-//     much of it is missing.
-//  3. It adds the changes in the journal, and names for what lost its own.
+//  1. Run looks for versions: the one that was current last, and those of the anchors. If
+//     none of them is whole, it searches the file for state blocks and for roots of object
+//     tables.
+//  2. It walks them and dumps the best one (candidate.better): the newest, unless much of
+//     that is missing.
+//  3. It adds the changes in the journal, and names for collections that have lost theirs.
 func Run(dir string, w io.Writer) (_ *Report, err error) {
 	s := &salvager{reported: map[Loss]bool{}}
 	defer s.close()
@@ -112,7 +116,7 @@ func Run(dir string, w io.Writer) (_ *Report, err error) {
 	return &s.report, nil
 }
 
-// work does all that follows once the file is open.
+// work does the rest of Run, once the files are open.
 func (s *salvager) work(w io.Writer) error {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	return s.guarded(func() error {
@@ -125,7 +129,7 @@ func (s *salvager) work(w io.Writer) error {
 	})
 }
 
-// open opens the heap file for reading, and maps it at its window.
+// open locks the space, opens the heap file for reading, and maps it at its window.
 func (s *salvager) open() (err error) {
 	if s.locks, err = s.dir.Open(spacefile.HeapName, os.O_RDONLY, 0); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
@@ -152,7 +156,7 @@ func (s *salvager) open() (err error) {
 			return damage
 		}
 		s.tags = map[uint16]uint64{}
-		s.note(0, spacefile.HeapName, format.HeaderOffset, fmt.Sprintf("the header is damaged; what it said was found out from the rest of the file (%v)", damage))
+		s.note(0, spacefile.HeapName, format.HeaderOffset, fmt.Sprintf("the header is damaged; its contents were inferred from the rest of the file (%v)", damage))
 	}
 	f, err = s.dir.Again(s.locks, spacefile.HeapName, os.O_RDONLY)
 	if err != nil {
@@ -169,12 +173,12 @@ func (s *salvager) open() (err error) {
 	return nil
 }
 
-// lock refuses a space that a process has open, and keeps others from opening it: the space
-// would change while this process reads it (Y1).
+// lock refuses a space that a process has open, and keeps other processes from opening it:
+// they would change the space while this process reads it (Y1).
 func (s *salvager) lock() error {
 	ok, err := oslock.TryLock(s.locks, format.LockGate, true)
 	if errors.Is(err, oslock.ErrUnsupported) {
-		return nil // then no process can have it open here
+		return nil // on such a file system no process can have a space open
 	}
 	if err == nil && !ok {
 		err = fmt.Errorf("%w: a process is opening or closing the space", spacefile.ErrBusy)
@@ -212,7 +216,7 @@ func (s *salvager) shape(key, value *layout.Type) *entry.Shape {
 	return entry.NewShape(key, value, s.header.Secret)
 }
 
-// guarded runs fn. A page that cannot be read is an error of it (Y5).
+// guarded runs fn, and returns an error if fn touches a page that cannot be read (Y5).
 func (s *salvager) guarded(fn func() error) (err error) {
 	defer func() {
 		r := recover()
@@ -233,22 +237,22 @@ func (s *salvager) guarded(fn func() error) (err error) {
 	return fn()
 }
 
-// verifier returns a function that verifies the blocks of a version by what they say
-// themselves (Y2, Y3).
+// verifier returns a function that verifies blocks of a version from their own contents
+// alone (Y2, Y3).
 func (s *salvager) verifier(version format.Version) func(a format.Addr, kind format.Kind) error {
 	return func(a format.Addr, kind format.Kind) error {
 		return s.guarded(func() error {
 			birth, err := s.r.VerifyAlone(a, kind)
 			if err == nil && birth > version {
 				err = &format.DamageError{File: spacefile.HeapName, Offset: int64(uint64(a) - s.header.Base),
-					What: fmt.Sprintf("where version %d had a %s block is one of version %d", version, kind, birth)}
+					What: fmt.Sprintf("version %d had a %s block here, which a block of version %d has overwritten", version, kind, birth)}
 			}
 			return err
 		})
 	}
 }
 
-// lose notes something that cannot be got out.
+// lose notes something that is missing from the backup.
 func (s *salvager) lose(object uint64, a format.Addr, err error) {
 	file, off, what := spacefile.HeapName, int64(0), err.Error()
 	if d := (*format.DamageError)(nil); errors.As(err, &d) {
@@ -262,13 +266,13 @@ func (s *salvager) lose(object uint64, a format.Addr, err error) {
 	}
 }
 
-// note adds a finding, once, and reports whether it did.
+// note adds a finding to the report, and reports whether it was new.
 func (s *salvager) note(object uint64, file string, off int64, what string) bool {
 	l := Loss{File: s.dir.Join(file), Offset: off, Object: object, What: what}
 	if s.reported[l] {
 		return false
 	}
-	if len(s.reported) < maxLosses { // after that, what both passes find counts twice
+	if len(s.reported) < maxLosses { // beyond that, a finding of both passes counts twice
 		s.reported[l] = true
 		s.report.Findings = append(s.report.Findings, l)
 	}

@@ -28,18 +28,18 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// A graph is what leads to what in one version: its blocks, and where each one lies.
+// A graph has the blocks of one version, and which of them refer to which.
 type graph struct {
 	root     format.Addr
 	types    []format.Addr
-	blocks   map[format.Addr]format.ByteCount // with their headers
+	blocks   map[format.Addr]format.ByteCount // sizes, headers included
 	children map[format.Addr][]format.Addr
 	entries  map[format.Addr][2]uint64 // index of the map, key
 	base     uint64
 }
 
-// graphOf walks the newest version of a closed space. That a block leads to another one
-// is seen from its words: it is not the walk of the code that is tested.
+// graphOf walks the newest version of a closed space. It finds the references from the words
+// of each block, and so is independent of the code that it tests.
 func graphOf(t *testing.T, dir string) *graph {
 	t.Helper()
 	file, err := mapping.OpenFile(filepath.Join(dir, engine.HeapName), os.O_RDONLY, 0)
@@ -135,11 +135,11 @@ func blocksOf(r *heap.Reader, a format.Addr) []uint64 {
 	return unsafe.Slice((*uint64)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize)), r.Size(a)/8)
 }
 
-// left returns the entries that can be reached without the damaged blocks.
+// left returns the entries that are reachable without the damaged blocks.
 func (g *graph) left(damaged map[format.Addr]bool) map[[2]uint64]bool {
 	left := map[[2]uint64]bool{}
 	if slices.ContainsFunc(g.types, func(a format.Addr) bool { return damaged[a] }) {
-		return left // all maps have the one type
+		return left // all maps have the same type
 	}
 	seen := map[format.Addr]bool{}
 	types := 0
@@ -158,13 +158,13 @@ func (g *graph) left(damaged map[format.Addr]bool) map[[2]uint64]bool {
 		}
 		todo = append(todo, g.children[a]...)
 	}
-	if types < len(g.types) { // the node of the object table that leads to the type
+	if types < len(g.types) { // the node of the object table that refers to the type
 		clear(left)
 	}
 	return left
 }
 
-// entriesOf reads the entries of maps of words that a backup tells.
+// entriesOf reads the entries of maps of words from a backup.
 func entriesOf(t *testing.T, stream []byte) map[[2]uint64]uint64 {
 	t.Helper()
 	r, err := backup.NewReader(bytes.NewReader(stream))
@@ -186,7 +186,7 @@ func entriesOf(t *testing.T, stream []byte) map[[2]uint64]uint64 {
 	}
 }
 
-// maze makes a space with many maps in one version, and closes it.
+// maze creates a space with many maps in one version, and closes it.
 func maze(t *testing.T, dir string) (f files, g *graph, all map[[2]uint64]uint64) {
 	t.Helper()
 	sp, _ := begin(t, dir)
@@ -226,15 +226,15 @@ func maze(t *testing.T, dir string) (f files, g *graph, all map[[2]uint64]uint64
 	g = graphOf(t, dir)
 	f = imageOf(t, dir)
 	if left := g.left(nil); len(left) != len(all) || len(all) < 9000 {
-		t.Fatalf("%d entries by the links, %d in the backup", len(left), len(all))
+		t.Fatalf("%d entries in the graph, %d in the backup", len(left), len(all))
 	}
 	return f, g, all
 }
 
-// files are those of a space, by their names.
+// files has the files of a space, by name.
 type files map[string][]byte
 
-// imageOf is the heap of a closed space. The journal would tell everything anew.
+// imageOf returns the heap file of a closed space. It leaves out the journal, from which everything could be recovered.
 func imageOf(t *testing.T, dir string) files {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, engine.HeapName))
@@ -244,7 +244,7 @@ func imageOf(t *testing.T, dir string) files {
 	return files{engine.HeapName: b}
 }
 
-// words names a map of words.
+// words returns the type of a map of words with an ID.
 func words(id format.ID) edit.MapOf {
 	return edit.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[uint64]()}
 }
@@ -271,7 +271,7 @@ func store(t *testing.T, sp *engine.Space, id format.ID, key, value uint64) {
 	}
 }
 
-// load reads a key; 0 if it is not there.
+// load reads a key; 0 if it is missing.
 func load(t *testing.T, sp *engine.Space, id format.ID, key uint64) (value uint64) {
 	t.Helper()
 	if _, err := sp.Alone(false).Get(words(id), unsafe.Pointer(&key), unsafe.Pointer(&value)); err != nil {
@@ -292,7 +292,7 @@ func verify(t *testing.T, sp *engine.Space) {
 	}
 }
 
-// salvageIn salvages files in a directory of their own, and restores the outcome.
+// salvageIn salvages files in a new directory, and restores the backup.
 func salvageIn(t *testing.T, f files) (*salvage.Report, map[[2]uint64]uint64) {
 	t.Helper()
 	dir := t.TempDir()
@@ -317,10 +317,10 @@ func salvageIn(t *testing.T, f files) (*salvage.Report, map[[2]uint64]uint64) {
 	got := entriesOf(t, b.Bytes())
 	for e, want := range got {
 		if e[0] > 155 {
-			continue // no map of words
+			continue // not a map of words
 		}
 		if value := load(t, sp, format.MakeID(sp.Tag(), e[0]), e[1]); value != want {
-			t.Fatalf("map %d has %d under %d, not %d", e[0], value, e[1], want)
+			t.Fatalf("map %d has the value %d at key %d, not %d", e[0], value, e[1], want)
 		}
 	}
 	verify(t, sp)
@@ -337,8 +337,8 @@ func withoutSync(path string, flag int, perm os.FileMode) (mapping.File, error) 
 	return unsynced{f}, err
 }
 
-// Whatever blocks are damaged: what can be reached without them is got out, all of it,
-// and nothing else.
+// Whatever blocks are damaged, Run salvages all entries that are reachable without them, and
+// no others.
 func TestSalvage_WhatIsLeft(t *testing.T) { // Y3
 	f, g, all := maze(t, filepath.Join(t.TempDir(), "s"))
 	var nodes, leaves []format.Addr
@@ -377,20 +377,20 @@ func TestSalvage_WhatIsLeft(t *testing.T) { // Y3
 		want := g.left(damaged)
 		for e := range want {
 			if v, ok := got[e]; !ok || v != all[e] {
-				t.Fatalf("seed %d: the entry %d of map %d can be reached, and is not there: %+v", seed, e[1], e[0], report)
+				t.Fatalf("seed %d: the entry %d of map %d is reachable, and is missing: %+v", seed, e[1], e[0], report)
 			}
 		}
 		if len(got) != len(want) {
 			t.Fatalf("seed %d: %d entries, want %d", seed, len(got), len(want))
 		}
 		if report.Lost == 0 {
-			t.Fatalf("seed %d: the report does not tell of the damage", seed)
+			t.Fatalf("seed %d: the report does not mention the damage", seed)
 		}
 	}
 }
 
-// The state of the newest version and those beside it are lost, and so are the anchors
-// or what they name: the object table is found all the same.
+// The state of the newest version and the states beside it are lost, and so are the anchors
+// or the states that they name. Run finds the object table nevertheless.
 func TestSalvage_StatesLost(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	f, _, all := maze(t, dir)
@@ -410,13 +410,13 @@ func TestSalvage_StatesLost(t *testing.T) {
 			t.Errorf("%d entries of %d: %+v", len(got), len(all), report)
 		}
 		if report.Lost == 0 {
-			t.Errorf("the report does not tell of the damage: %+v", report)
+			t.Errorf("the report does not mention the damage: %+v", report)
 		}
 	}
 }
 
-// A page that cannot be read costs what is on it. That is what a file that shrinks
-// under the hands of the reader looks like, too.
+// A page that cannot be read costs the blocks on it. A file that is truncated while Run
+// reads it looks the same.
 func TestSalvage_UnreadablePages(t *testing.T) {
 	f, _, all := maze(t, filepath.Join(t.TempDir(), "s"))
 	for _, keep := range []int{len(f[engine.HeapName]) / 2, 400 << 10, 200 << 10} {
@@ -453,7 +453,7 @@ func TestSalvage_UnreadablePages(t *testing.T) {
 	}
 }
 
-// A block that was written after a version is none of its blocks, however intact.
+// A block with a later birth than a version is not one of its blocks, even if it is intact.
 func TestSalvage_YoungerBlocks(t *testing.T) { // Y3
 	dir := filepath.Join(t.TempDir(), "s")
 	sp, id := begin(t, dir)
@@ -474,7 +474,7 @@ func TestSalvage_YoungerBlocks(t *testing.T) { // Y3
 	}
 }
 
-// A value that holds the bytes of a whole heap is no place to find versions in.
+// Run finds no versions inside a value that holds the bytes of a whole heap.
 func TestSalvage_HeapInAHeap(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	f, _, all := maze(t, dir)
@@ -482,7 +482,7 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The very same heap, and so the same addresses; its states look newer than all.
+	// The inner heap has the same addresses, and its states look newer than all others.
 	inner := bytes.Clone(f[engine.HeapName])
 	for off := format.FirstExtent(256 << 20); off+128 <= uint64(len(inner)); off += 128 {
 		if _, err := format.DecodeState(inner[off:], uint64(off)); err == nil {
@@ -514,7 +514,7 @@ func TestSalvage_HeapInAHeap(t *testing.T) {
 	}
 }
 
-// textOf names a map of words to strings.
+// textOf returns the type of a map of words to strings with an ID.
 func textOf(id format.ID) edit.MapOf {
 	return edit.MapOf{ID: id, Key: layout.IdentityOf[uint64](), Value: layout.IdentityOf[string]()}
 }

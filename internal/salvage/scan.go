@@ -12,10 +12,10 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// scan looks for versions in the whole file: by their state blocks, and, since those of
-// the last versions may lie close together and be lost together, by the roots of object
-// tables, for which a state is made up. The newest come first. Most of them are long
-// gone, and other things lie where their blocks were.
+// scan searches the whole file for versions: for their state blocks and for the roots of
+// their object tables. The states of the last versions may lie close together and be lost
+// together; from a root scan reconstructs a state. Both lists are newest first. Most of
+// these versions are gone: other blocks have taken the memory of theirs.
 func (s *salvager) scan() (states, roots []*candidate) {
 	var nodes []tableNode
 	s.search(format.FirstExtent(s.header.Window), func(off uint64, kind format.Kind, block []byte) bool {
@@ -39,27 +39,27 @@ type tableNode struct {
 	off    uint64
 	birth  format.Version
 	bits   uint // log2 of its slots
-	levels uint // from it down to the words
+	levels uint // levels of nodes from this one down to the words
 }
 
-// tableNodeOf reads what a node says of itself. Only its contents tell its level.
+// tableNodeOf reads the fields of a node. Only its contents determine its level.
 func tableNodeOf(off uint64, block []byte) (n tableNode, ok bool) {
 	size := binary.LittleEndian.Uint32(block[4:])
 	n = tableNode{off: off, birth: format.Version(binary.LittleEndian.Uint64(block[8:]) & format.MaxVersion), bits: uint(bits.Len32(size/8) - 1)}
 	for words := block[format.HeaderSize : format.HeaderSize+int(size)]; len(words) >= 8; words = words[8:] {
 		if w := binary.LittleEndian.Uint64(words); w != 0 {
-			n.levels = format.Link(w).VectorLevels() + 1 // of an object's address: 0
+			n.levels = format.Link(w).VectorLevels() + 1 // an object's address has 0 levels
 			return n, true
 		}
 	}
 	return n, false
 }
 
-// hasCatalog reports whether a node leads to a map where an object table leads to the
-// catalog. The vectors of lists have nodes of the same kind, and lead to elements.
+// hasCatalog reports whether a node has a map at the catalog's index, as the root of an
+// object table has. The vectors of lists have nodes of the same kind, but refer to elements.
 func (s *salvager) hasCatalog(n tableNode) bool {
 	has := false
-	_ = s.guarded(func() error { // what cannot be read is none
+	_ = s.guarded(func() error { // a node that cannot be read has none
 		link := format.MakeVectorLink(format.Addr(s.header.Base+n.off), n.bits, n.levels)
 		word, err := vector.Get(&s.r, link, format.CatalogIndex)
 		has = err == nil && s.verifier(n.birth)(format.Addr(word), format.KindMap) == nil
@@ -68,12 +68,12 @@ func (s *salvager) hasCatalog(n tableNode) bool {
 	return has
 }
 
-// indexGap is how far the next index lies behind the last one that was met, of a
-// version that does not tell it: those of objects that were deleted lie in between.
+// indexGap is the distance from the last object's index to the next index in a reconstructed
+// state. Objects that were deleted may have had indexes in between.
 const indexGap = 1 << 16
 
-// rootsOf returns the versions of which the root of the object table was found: each
-// change of a table makes a new root, of the version that made it.
+// rootsOf returns a version for each root of an object table among the nodes. Each change of
+// a table writes a new root, whose birth is the version of the change.
 func (s *salvager) rootsOf(nodes []tableNode) (list []*candidate) {
 	top := uint(0)
 	for _, n := range nodes {
@@ -94,7 +94,7 @@ func (s *salvager) rootsOf(nodes []tableNode) (list []*candidate) {
 	return list
 }
 
-// searched are the kinds of blocks that search finds, and the sizes of their payloads.
+// searched has the kinds of blocks that search finds, and the sizes of their payloads.
 var searched = []struct {
 	kind format.Kind
 	size format.ByteCount
@@ -103,8 +103,8 @@ var searched = []struct {
 	{format.KindTable, 4 * 8}, {format.KindTable, 8 * 8}, {format.KindTable, 16 * 8}, {format.KindTable, 32 * 8}, {format.KindTable, 64 * 8},
 }
 
-// search calls fn with each state and each node of a table in the file that is intact,
-// from an offset on, until it returns false. It relies on no other word of the file.
+// search calls fn with each intact state and table node in the file, from an offset on,
+// until fn returns false. It relies on no other word of the file.
 func (s *salvager) search(from uint64, fn func(off uint64, kind format.Kind, block []byte) bool) {
 	buf := make([]byte, format.ExtentSize)
 	for from &^= format.ExtentSize - 1; from < s.size; from += format.ExtentSize {
@@ -129,8 +129,8 @@ func headerIn(b []byte) *format.BlockHeader {
 	return &format.BlockHeader{Sum: binary.LittleEndian.Uint32(b), Size: binary.LittleEndian.Uint32(b[4:]), Meta: binary.LittleEndian.Uint64(b[8:])}
 }
 
-// extent reads an extent of the file, or its beginning at the end of the file. Pages
-// that cannot be read are zero.
+// extent reads an extent of the file; at the end of the file it reads a part. It returns
+// zeros for pages that cannot be read.
 func (s *salvager) extent(buf []byte, off uint64) []byte {
 	b := buf[:min(uint64(len(buf)), s.size-off)]
 	if _, err := s.file.ReadAt(b, int64(off)); err == nil || errors.Is(err, io.EOF) {
@@ -146,8 +146,8 @@ func (s *salvager) extent(buf []byte, off uint64) []byte {
 	return b
 }
 
-// inside reports whether what lies at an offset is a part of another block, as the
-// extent table has it: a program may have stored the bytes of a heap.
+// inside reports whether an offset lies inside another block, by the extent table: a program
+// may have stored the bytes of a heap as a value.
 func (s *salvager) inside(off uint64) bool {
 	extent := off >> format.ExtentShift
 	class := s.classOf(extent)
@@ -169,7 +169,7 @@ func (s *salvager) inside(off uint64) bool {
 	return err == nil && start+format.HeaderSize+uint64(s.r.Size(a)) > off
 }
 
-// classOf reads the extent table.
+// classOf returns the class of an extent from the extent table.
 func (s *salvager) classOf(extent uint64) format.Class {
 	var b [1]byte
 	if _, err := s.file.ReadAt(b[:], int64(format.TableOffset+extent)); err != nil {
@@ -178,8 +178,8 @@ func (s *salvager) classOf(extent uint64) format.Class {
 	return format.Class(b[0])
 }
 
-// spread picks versions further and further apart: the newest may all lack what the
-// power loss kept from the disk, and to walk each of thousands would take for ever.
+// spread picks versions at growing distances. All of the newest may lack blocks that a power
+// loss kept from the disk, and walking each of thousands would take too long.
 func spread(list []*candidate) (picked []*candidate) {
 	for i, step := 0, 1; i < len(list); i += step {
 		picked = append(picked, list[i])

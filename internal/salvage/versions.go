@@ -15,20 +15,20 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// candidate is a version that could be dumped.
+// candidate is a version that the salvage could dump.
 type candidate struct {
 	addr    format.Addr
 	state   format.State
-	made    bool // the state was made up
+	made    bool // the state was not found but reconstructed, from the root of the object table
 	found   string
-	got     uint64 // objects and entries that can be read
-	objects uint64 // that cannot: how much was in them is not known
-	entries uint64 // that cannot, of objects that can
+	got     uint64 // how many objects and entries can be read
+	objects uint64 // how many objects cannot be read; how many entries they had is unknown
+	entries uint64 // how many entries cannot be read, of objects that can
 	history *journal.History
-	last    *format.RecordHead // of the history; nil: it is empty
+	last    *format.RecordHead // the last record of the history; nil: it is empty
 }
 
-// reach returns the version that the journal leads to.
+// reach returns the version at which the journal's changes end.
 func (c *candidate) reach() uint64 {
 	if c.last != nil {
 		return c.last.Version
@@ -41,10 +41,11 @@ func (c *candidate) missing() uint64 { return c.objects + c.entries }
 
 // better reports whether to dump this version rather than the other one.
 //
-// If the journal leads from both to the same version, the one that lacks less is
-// better. Else the newer one is; unless more than a hundredth of it is missing and the
-// older one has more. The older one may have only so much more as can be what the newer
-// one lacks: else a program has deleted the rest since.
+// If the journal's changes of both end at the same version, the better one is the one with
+// less missing. Otherwise the newer one is better, with one exception: if more than a
+// hundredth of it is missing and the older one has more, the older one is better. But the
+// older one may have at most as much more as the newer one lacks: a program must have
+// deleted the rest since.
 func (c *candidate) better(other *candidate) bool {
 	if other == nil {
 		return true
@@ -61,14 +62,14 @@ func (c *candidate) better(other *candidate) bool {
 	return olderWins == (older == c)
 }
 
-// choose finds the version to dump.
+// choose returns the version to dump.
 func (s *salvager) choose() (*candidate, error) {
 	log := s.openJournal()
 	list := s.anchored()
 	best := s.walkNewestFirst(nil, list, log)
 	if best == nil || best.missing() > 0 || s.doubtful {
 		if best == nil {
-			s.note(0, spacefile.HeapName, format.AnchorOffset, "no anchor is usable; a version was looked for in the whole file")
+			s.note(0, spacefile.HeapName, format.AnchorOffset, "no anchor is usable; the whole file was searched for a version")
 		}
 		states, roots := s.scan()
 		list = append(append(list, states...), roots...)
@@ -76,22 +77,22 @@ func (s *salvager) choose() (*candidate, error) {
 		best = s.walkNewestFirst(best, spread(roots), log)
 	}
 	if best == nil {
-		return nil, &format.DamageError{File: spacefile.HeapName, What: "no version of the space is left: nothing can be got out"}
+		return nil, &format.DamageError{File: spacefile.HeapName, What: "no version of the space is left: nothing can be salvaged"}
 	}
 	s.noteNewer(list, best.reach())
 	return best, nil
 }
 
-// noteNewer notes the version that would have been newer than the one that is dumped.
+// noteNewer notes that there is, or was, a newer version than the dumped one.
 func (s *salvager) noteNewer(list []*candidate, reach uint64) {
 	for _, c := range list {
-		if c.history != nil && c.state.Version > reach { // looked at, and not better
+		if c.history != nil && c.state.Version > reach { // choose has walked it, and it was not better
 			s.lose(0, c.addr, fmt.Errorf("version %d is newer, but %d objects and %d entries of it are missing", c.state.Version, c.objects, c.entries))
 			return
 		}
 	}
 	if s.newest > reach {
-		s.lose(0, 0, &format.DamageError{File: spacefile.HeapName, Offset: format.AnchorOffset, What: fmt.Sprintf("version %d, which an anchor names, is not there", s.newest)})
+		s.lose(0, 0, &format.DamageError{File: spacefile.HeapName, Offset: format.AnchorOffset, What: fmt.Sprintf("version %d, which an anchor names, is missing", s.newest)})
 	}
 }
 
@@ -100,8 +101,8 @@ func (s *salvager) place(a format.Addr) (string, int64) {
 	return spacefile.HeapName, int64(uint64(a) - s.header.Base)
 }
 
-// walkNewestFirst walks versions, newest first, until one is whole, and returns the best of
-// them and of the best so far.
+// walkNewestFirst walks the versions of a list, newest first, until one is whole. It returns
+// the best of them and of best.
 func (s *salvager) walkNewestFirst(best *candidate, list []*candidate, log *journal.Log) *candidate {
 	for _, c := range list {
 		s.follow(c, log)
@@ -116,7 +117,7 @@ func (s *salvager) walkNewestFirst(best *candidate, list []*candidate, log *jour
 	return best
 }
 
-// measure counts what is missing of a version.
+// measure counts the objects and entries that can be read and that are missing in a version.
 func (s *salvager) measure(c *candidate) {
 	d := s.dump(c)
 	d.Put = func(format.OpHead, []byte) error { return nil }
@@ -124,7 +125,7 @@ func (s *salvager) measure(c *candidate) {
 	if s.tags != nil {
 		d.Meet = s.countTags
 	}
-	_ = s.guarded(d.Run) // what it loses is not an error
+	_ = s.guarded(d.Run) // a fault ends the count, and is not an error
 	c.got, c.entries = d.Objects+d.Entries, d.Missing
 	if c.made {
 		c.state.Objects, c.state.NextIndex = d.Objects+1, d.Last+indexGap
@@ -132,7 +133,7 @@ func (s *salvager) measure(c *candidate) {
 	c.objects = c.state.Objects - min(d.Objects, c.state.Objects)
 }
 
-// follow finds the records that follow a version in the journal.
+// follow finds the journal's records of the versions after a candidate.
 func (s *salvager) follow(c *candidate, log *journal.Log) {
 	c.history = new(journal.History)
 	if log == nil {
@@ -143,13 +144,13 @@ func (s *salvager) follow(c *candidate, log *journal.Log) {
 		return
 	}
 	c.history = h
-	_ = h.All(func(r format.RecordHead, _ []byte) error { // up to the first that cannot be read
+	_ = h.All(func(r format.RecordHead, _ []byte) error { // up to the first record that cannot be read
 		c.last = &r
 		return nil
 	})
 }
 
-// openJournal reads what is in the journal; nil if that cannot be.
+// openJournal reads the journal; nil if it cannot be read.
 func (s *salvager) openJournal() *journal.Log {
 	f, err := s.dir.OpenFile(journal.FileName, os.O_RDONLY, 0)
 	var log *journal.Log
@@ -165,15 +166,15 @@ func (s *salvager) openJournal() *journal.Log {
 	return log
 }
 
-// anchored returns the version that was current when the space was last used since the
-// machine booted, and those of the anchors, each once, the newest first. It sets doubtful
-// if a version may be missing that is newer than all of them.
+// anchored returns the version that was current last, if live is of this boot, and the
+// versions of the anchors: each once, the newest first. It sets doubtful if there may be a
+// version that is newer than all of them.
 func (s *salvager) anchored() []*candidate {
 	var list []*candidate
 	var anchors []*format.Anchor
 	if info, err := s.locks.Stat(); err == nil {
 		if current, ok := live.Peek(s.dir, s.header.SpaceID, info); ok {
-			if c := s.candidate(current, "it was current when the space was used last"); c != nil {
+			if c := s.candidate(current, "live names it as current"); c != nil {
 				list = append(list, c)
 			}
 		}
@@ -229,7 +230,7 @@ func (s *salvager) candidate(a format.Addr, found string) *candidate {
 	return c
 }
 
-// stateAt returns the state in a block that was verified.
+// stateAt returns the state in a verified block.
 func (s *salvager) stateAt(a format.Addr) *format.State {
 	return (*format.State)(unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize))
 }

@@ -14,15 +14,15 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// contents is what the backup has so far, and what leads to what.
+// contents has the objects that the backup has so far, and which of them refer to which.
 type contents struct {
 	out     *backup.Writer
 	types   map[uint64]*layout.Type
-	objects map[uint64]*object.Told // that are no types
-	leads   map[uint64][]uint64     // from an object that holds handles to those that they name
-	named   []uint64                // objects that the catalog names
+	objects map[uint64]*object.Told // by index; without types
+	leads   map[uint64][]uint64     // from an object to the objects that its handles name
+	named   []uint64                // the objects that the catalog names
 	names   map[string]bool
-	next    uint64 // index that is free
+	next    uint64 // the lowest free index
 	copied  []byte
 	scratch []uint64
 }
@@ -36,7 +36,7 @@ func (s *salvager) write(v *candidate, w io.Writer) error {
 		limit = s.header.Window
 	}
 	head := dump.Head(s.header, limit, &v.state)
-	head.Chained = 0 // it is not what the version was
+	head.Chained = 0 // the backup is not exactly this version
 	head.Salvaged = 1
 	if last := v.last; last != nil {
 		head.Version, head.UnixNano = last.Version, last.UnixNano
@@ -50,7 +50,7 @@ func (s *salvager) write(v *candidate, w io.Writer) error {
 		s.report.Committed = time.Unix(0, int64(head.UnixNano))
 	}
 	if v.made {
-		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: when it was committed, what came after it, and which indexes were used before", v.state.Version))
+		s.lose(0, v.addr, fmt.Errorf("the state of version %d is lost: the time of its commit, the journal's changes after it, and the next free index are unknown", v.state.Version))
 	}
 	d := s.dump(v)
 	d.Put, d.Name, d.Meet = s.put, s.name, s.meet
@@ -73,13 +73,13 @@ func (s *salvager) write(v *candidate, w io.Writer) error {
 	return s.out.Close(s.next, s.report.Objects, s.report.Lost)
 }
 
-// dump returns the dump of a version, as far as all of them are alike.
+// dump returns a dump of a version, with the settings that all dumps have in common.
 func (s *salvager) dump(v *candidate) *dump.Dump {
 	return &dump.Dump{Reader: &s.r, State: &v.state, Own: s.own, Shape: s.shape, Verify: s.verifier(format.Version(v.state.Version)), Guard: s.guarded}
 }
 
-// put writes a change to the backup, and notes what it makes. It copies the payload
-// first: once a change is begun, no page of the file may fail any more.
+// put writes a change to the backup, and notes the object that it creates. It copies the
+// payload first: once put has begun to write the change, no page fault may interrupt it.
 func (s *salvager) put(h format.OpHead, payload []byte) error {
 	err := s.guarded(func() error {
 		s.copied = append(s.copied[:0], payload...)
@@ -95,7 +95,7 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 		return nil
 	}
 	if !s.has(index) {
-		return nil // a change of what the backup does not have
+		return nil // a change of an object that the backup lacks
 	}
 	err = s.out.Put(h, s.copied)
 	if cap(s.copied) > 4<<20 {
@@ -104,8 +104,8 @@ func (s *salvager) put(h format.OpHead, payload []byte) error {
 	return err
 }
 
-// noteChange notes what a change with the copied payload makes; an error says that the
-// change is impossible.
+// noteChange notes the object that a change with the copied payload creates. The error says
+// that the change is impossible.
 func (s *salvager) noteChange(h format.OpHead, index uint64) error {
 	op := format.OpKindOf(h.What)
 	if k := object.OfOp(op); k != nil && k.About().New == op {
@@ -124,7 +124,7 @@ func (s *salvager) noteChange(h format.OpHead, index uint64) error {
 	return nil
 }
 
-// known are the types in the backup. Its methods implement object.Types.
+// known gives access to the types in the backup. It implements object.Types.
 type known struct{ *salvager }
 
 func (k known) Type(index uint64) *layout.Type { return k.types[index] }
@@ -137,12 +137,12 @@ func (s *salvager) has(index uint64) bool {
 	return isObject || s.types[index] != nil || index < format.FirstIndex
 }
 
-// meet notes where a key or a value of an object leads to. It was checked before.
+// meet notes which objects a key or a value of an object refers to. The value was checked before.
 func (s *salvager) meet(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) {
 	_ = t.Handles(p, b, s.lead(object))
 }
 
-// lead returns a function that notes where an object leads to.
+// lead returns a function that notes an object to which another one refers.
 func (s *salvager) lead(from uint64) object.Meet {
 	return func(_ layout.HandleKind, handle uint64) bool {
 		list, id := s.leads[from], format.ID(handle)
@@ -153,7 +153,7 @@ func (s *salvager) lead(from uint64) object.Meet {
 	}
 }
 
-// handles calls fn for each handle in a value, which was checked before.
+// handles calls fn for each handle in a value. The value was checked before.
 func handles(t *layout.Type, p unsafe.Pointer, b layout.Bounds, fn func(id format.ID)) {
 	_ = t.Handles(p, b, func(_ layout.HandleKind, id uint64) bool { fn(format.ID(id)); return true })
 }

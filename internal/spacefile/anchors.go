@@ -20,17 +20,17 @@ func NewestAnchor(anchors []*format.Anchor) *format.Anchor {
 	return newest
 }
 
-// Doubts are what speaks against the newest valid anchor.
+// Doubts are the reasons to doubt that the newest valid anchor is the newest one written.
 type Doubts struct {
-	Damaged  int            // slots that may have held a newer one
-	Anchored format.Version // the newest version of which a slot says that it was anchored
+	Damaged  int            // slots that may have held a newer anchor
+	Anchored format.Version // the newest version that an anchor names, even if its state is damaged
 }
 
-// Anchors returns the valid anchors by slot; nil where there is none. An
-// anchor with a damaged state block does not count.
+// Anchors returns the valid anchors by slot; nil for a slot without one. An anchor whose
+// state block is damaged is not valid.
 func (d *Dir) Anchors() ([]*format.Anchor, Doubts, error) {
 	anchors := make([]*format.Anchor, format.NumAnchors)
-	var broken []*format.Anchor // their states are damaged
+	var broken []*format.Anchor // intact anchors whose states are damaged
 	var doubts Doubts
 	var first error
 	for i := range anchors {
@@ -58,7 +58,7 @@ func (d *Dir) Anchors() ([]*format.Anchor, Doubts, error) {
 		return nil, doubts, &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
 			What: fmt.Sprintf("no valid anchor is left, so no version of the space can be found (%v); %s", first, d.WayOut())}
 	}
-	for _, a := range broken { // an older one has had its time: its state may be reclaimed
+	for _, a := range broken { // an older one is no cause for doubt: its state may have been reclaimed
 		if a.Newer(newest) {
 			doubts.Damaged++
 		}
@@ -66,16 +66,16 @@ func (d *Dir) Anchors() ([]*format.Anchor, Doubts, error) {
 	return anchors, doubts, nil
 }
 
-// WayOut says what can be done about a space that does not open any more.
+// WayOut says what a user can do about a space that no longer opens.
 func (d *Dir) WayOut() string {
-	return fmt.Sprintf("restore a backup, or get out what can still be read: everheap salvage %s OUT", d.Path())
+	return fmt.Sprintf("restore a backup, or write everything that can still be read to a backup: everheap salvage %s OUT", d.Path())
 }
 
-// errNoAnchor says that a slot was never written, or was wiped.
+// errNoAnchor says that no anchor was ever written to a slot, or that it was wiped.
 var errNoAnchor = errors.New("the slot is empty")
 
-// readAnchor reads the anchor in a slot. If it is one, but its state is damaged, it
-// returns the anchor and an error.
+// readAnchor reads the anchor in a slot. If the anchor is intact but its state is damaged,
+// it returns both the anchor and an error.
 func (d *Dir) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
 	page := make([]byte, format.PageSize)
 	if n, err := f.ReadAt(page, format.AnchorOffset+int64(i)*format.PageSize); n < len(page) {
@@ -91,18 +91,18 @@ func (d *Dir) readAnchor(f mapping.File, i int) (*format.Anchor, error) {
 	return a, d.checkAnchored(f, a)
 }
 
-// Reached refuses a recovery that ends before a version that was anchored: what came
-// with that was durable.
+// Reached returns an error if a recovery ends before a version that was anchored: that
+// version was durable.
 func (d *Dir) Reached(doubts Doubts, last format.Version) error {
 	if anchored := doubts.Anchored; last < anchored {
 		return &format.DamageError{File: HeapName, Offset: format.AnchorOffset,
-			What: fmt.Sprintf("the state of version %d, which was anchored, is damaged, and from what is left only version %d can be recovered; %s", anchored, last, d.WayOut())}
+			What: fmt.Sprintf("the state of the anchored version %d is damaged, and only version %d can be recovered; %s", anchored, last, d.WayOut())}
 	}
 	return nil
 }
 
-// checkAnchored verifies the state block that an anchor names, by reading the
-// file: the live words that a mapped look would need do not exist yet.
+// checkAnchored verifies the state block that an anchor names. It reads the file: to verify
+// the block in mapped memory it would need the words of live, which do not exist yet.
 func (d *Dir) checkAnchored(f mapping.File, a *format.Anchor) error {
 	b := make([]byte, format.HeaderSize+format.StateSize)
 	off := int64(a.State - d.Header.Base)
@@ -111,7 +111,7 @@ func (d *Dir) checkAnchored(f mapping.File, a *format.Anchor) error {
 	}
 	version, err := format.DecodeState(b, uint64(off))
 	if err == nil && uint64(version) != a.Version {
-		err = errors.New("the state is of another version")
+		err = errors.New("the state belongs to another version")
 	}
 	if err != nil {
 		return &format.DamageError{File: HeapName, Offset: off, What: fmt.Sprintf("the state of the anchored version %d: %v", a.Version, err)}
@@ -119,7 +119,7 @@ func (d *Dir) checkAnchored(f mapping.File, a *format.Anchor) error {
 	return nil
 }
 
-// usableOnDisk reports whether an anchor is one of the two newest.
+// usableOnDisk reports whether an anchor is one of the two newest of a list.
 func usableOnDisk(anchors []*format.Anchor, a *format.Anchor) bool {
 	newer := 0
 	for _, other := range anchors {
@@ -130,8 +130,8 @@ func usableOnDisk(anchors []*format.Anchor, a *format.Anchor) bool {
 	return newer < 2 && slices.ContainsFunc(anchors, func(other *format.Anchor) bool { return other != nil && *other == *a })
 }
 
-// ReachBeyond reports whether one of the two newest anchors says that something beyond an
-// end is reserved.
+// ReachBeyond reports whether one of the two newest anchors has a high-water mark (Carved)
+// beyond an end.
 func ReachBeyond(anchors []*format.Anchor, end uint64) bool {
 	anchors = slices.DeleteFunc(slices.Clone(anchors), func(a *format.Anchor) bool { return a == nil })
 	slices.SortFunc(anchors, func(a, b *format.Anchor) int {
@@ -143,8 +143,8 @@ func ReachBeyond(anchors []*format.Anchor, end uint64) bool {
 	return slices.ContainsFunc(anchors[:min(2, len(anchors))], func(a *format.Anchor) bool { return a.Carved > end })
 }
 
-// anchoredLimit returns the maximum size that the newest anchor in the heap file tells; 0
-// if none can be read.
+// anchoredLimit returns the maximum size in the newest anchor of the heap file; 0 if no
+// anchor can be read.
 func anchoredLimit(file mapping.File, h *format.Header) uint64 {
 	var newest *format.Anchor
 	page := make([]byte, format.PageSize)

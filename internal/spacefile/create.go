@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A Creation makes spaces.
+// A Creation creates spaces.
 type Creation struct {
 	System  System
 	MaxSize uint64                       // 0: DefaultMaxSize
@@ -18,7 +18,7 @@ type Creation struct {
 	Taken   func(base, size uint64) bool // reports whether a window belongs to another space; nil: none does
 }
 
-// Create makes the space in directory dir, unless another process does so meanwhile.
+// Create creates a space in directory dir. It returns nil as well if another process has created one there meanwhile.
 func (c *Creation) Create(dir string) error {
 	limit, size, err := Sizes(c.MaxSize)
 	if err != nil {
@@ -31,18 +31,18 @@ func (c *Creation) Create(dir string) error {
 		}
 		return c.CreateFiles(temporary, h, limit)
 	}, func(temporary string) error { return c.place(temporary, dir) })
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // any other failure is its own, and told
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) { // another process may have caused these
 		if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
-			return nil // another process was faster, and may have removed what this one had begun: K12
+			return nil // another process was faster, and may have removed this one's unfinished directory: K12
 		}
 	}
 	return err
 }
 
-// Construct makes a directory with a space: in a temporary directory beside it, which
-// build fills and syncs; place renames it, and then the parent is synced. So there is
-// a whole space or none; a temporary directory that a crash leaves behind is in no
-// process's way.
+// Construct creates a directory with a space. It makes a temporary directory beside it;
+// build fills that and syncs the files; place renames it; and Construct syncs the parent. So
+// at every moment there is a whole space or none. A temporary directory that a crash leaves
+// behind hinders no later creator.
 func (c *Creation) Construct(dir string, build, place func(temporary string) error) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return c.constructIn(dir, build, place)

@@ -8,25 +8,24 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A directory that is there, and is empty, becomes a space as it is: it may be the root
-// of a volume, which cannot be renamed, or have an owner and permissions of its own.
+// An existing empty directory becomes a space in place. It may be the root of a volume,
+// which cannot be renamed, or have an owner and permissions that must stay.
 //
-//	K11  The name heap makes a directory a space. The files are built and synced in a
-//	     directory inside. The journal gets its name first, and that is synced; then
-//	     the heap gets its name, in one step that fails if there is one. So at every
-//	     moment there is a whole space or none; what a crash leaves is a directory
-//	     with a name of its own kind, and perhaps a journal in which nothing was ever
-//	     written. Neither is in the way of the next creator: an unwritten journal is
-//	     as good as its own.
-//	K12  Of several creators one gets the name heap, and all others have found the
-//	     space then. The one that got it removes what the others have begun. A creator
-//	     that fails and finds a space has lost to that one, and has not failed.
+//	K11  A directory is a space if it has a file named heap. The creator builds and syncs the
+//	     files in a subdirectory. It renames the journal first, and syncs that. Then it
+//	     renames the heap, in one step that fails if the name exists. So at every moment
+//	     there is a whole space or none. A crash leaves a subdirectory whose name begins with
+//	     newInside, and perhaps a journal that was never written. Neither hinders the next
+//	     creator: it can use the unwritten journal.
+//	K12  Of several creators one renames its heap file, and all others find its space then.
+//	     The winner removes the others' subdirectories. So if a creator fails and then finds
+//	     a space, another creator was faster: that is not an error.
 const newInside = ".everheap.new-"
 
-// lostAndFound is what a file system may have in its root.
+// lostAndFound is a directory that the root of a file system may contain.
 const lostAndFound = "lost+found"
 
-// constructIn is Construct in a directory that is there.
+// constructIn is Construct for an existing directory.
 func (c *Creation) constructIn(dir string, build, place func(temporary string) error) (err error) {
 	if err := Vacant(dir); err != nil {
 		return err
@@ -49,8 +48,8 @@ func (c *Creation) constructIn(dir string, build, place func(temporary string) e
 	return place(temporary)
 }
 
-// adopt gives a directory that becomes a space the permissions that were asked for, and
-// the files its owner, if root makes them.
+// adopt gives an existing directory the permissions that the caller asked for, and notes its
+// owner: if root creates the files they get that owner.
 func (c *Creation) adopt(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

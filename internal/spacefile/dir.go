@@ -1,13 +1,13 @@
-// Package spacefile has the directory of a space: its files, the locks by which processes
-// use them, and what they say before the space is open.
+// Package spacefile handles the directory of a space: its files, the locks by which
+// processes share them, and what can be read from them before the space is open.
 //
-// Terms: the heap file, the journal and the live file are the files of a space. The
-// heap file is opened twice: for its contents, and for its locks. The gate and the
-// presence are locks on two of its bytes. A creation makes a space. An anchor is a page
-// of the heap file that names a version.
+// Terms: the files of a space are the heap file, the journal and the live file. A process
+// opens the heap file twice: for its contents, and for its locks. The gate and presence are
+// locks on two bytes of the heap file. A creation creates a space. An anchor is a page of
+// the heap file that names a version.
 //
-// Invariants: K4 to K7, of how processes come and go, are stated in gate.go; K11 and
-// K12, of how a space comes to be, in create_in.go.
+// Invariants: gate.go states K4 to K7, about how processes open and close a space;
+// create_in.go states K11 and K12, about how they create one.
 //
 // Start reading at Dir, then Dir.TakeGate and Creation.Create.
 package spacefile
@@ -19,30 +19,28 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// HeapName is the name of the heap file in the directory of a space. NewHeapName is that of
-// one which is to take its place, until it has.
+// HeapName is the name of the heap file in the directory of a space. NewHeapName is the name
+// of a new heap file until it replaces the present one.
 const (
 	HeapName    = "heap"
 	NewHeapName = HeapName + ".new"
 )
 
-// A Dir is the directory of a space. A process that opens the space, or rewrites it as a
-// whole, has one.
+// A Dir is the directory of a space, for a process that opens or rewrites the space.
 type Dir struct {
 	*mapping.Dir
 	Locks  *os.File       // the heap file, opened for its locks
 	Heap   mapping.File   // the heap file; a mapping may own it
-	HeapID mapping.FileID // of the heap file whose locks are there
-	Header *format.Header // of the heap file
+	HeapID mapping.FileID // of the file in Locks
+	Header *format.Header // the header of the heap file
 
 	system System
-	wanted mapping.FileID // the heap file that was asked for; zero: whichever is there
-	here   *mapping.Pin   // of the shared lock of presence; nil: Locks has it
+	wanted mapping.FileID // the heap file that the caller asked for; zero: any
+	here   *mapping.Pin   // holds the shared lock on presence; nil: Locks holds it
 }
 
 // OpenDir opens the directory of a space by its path, which should be absolute. wanted is
-// the heap file that the caller asks for; zero: whichever is there. system opens and moves
-// the files.
+// the heap file that the caller asks for; zero: any. system opens and moves the files.
 func OpenDir(path string, wanted mapping.FileID, system System) (*Dir, error) {
 	dir, err := mapping.OpenDir(path)
 	if err != nil {
@@ -57,7 +55,7 @@ func (d *Dir) OpenFile(name string, flag int, perm os.FileMode) (mapping.File, e
 	return d.system.Open(d.Dir, name, flag, perm)
 }
 
-// Rename moves a file of the space.
+// Rename renames a file of the space.
 func (d *Dir) Rename(from, to string) error { return d.system.Move(d.Dir, from, to) }
 
 // SyncNames makes the names of the files of the space durable.
@@ -74,5 +72,5 @@ func (d *Dir) Perm() os.FileMode {
 	return 0o600
 }
 
-// CreateJournal makes the journal with one segment.
+// CreateJournal creates the journal, with one segment.
 func (d *Dir) CreateJournal() error { return d.system.createJournal(d.Dir, d.Perm()) }

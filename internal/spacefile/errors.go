@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// The errors of a directory that is no space, or cannot be had.
+// Errors that say why a process cannot use the directory of a space.
 var (
 	ErrNotFound = errors.New("not found")
 	ErrExists   = errors.New("already exists")

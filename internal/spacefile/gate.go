@@ -12,39 +12,40 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// How processes come and go. They lock two bytes of the heap file: every process that has the
-// space open, a member, shares presence; one process at a time has the gate.
+// How processes open and close a space. They lock two bytes of the heap file. A process that
+// has the space open is a member, and holds presence shared. One process at a time holds the
+// gate.
 //
-//	K4  A process makes or takes away what members rely on only while it holds presence
-//	    exclusively: a new live file, its recovery up to where members may join it,
-//	    another heap file under the name, a clean anchor. A process that joins takes
-//	    presence shared first. It then verifies that the name still leads to this heap
-//	    file, and that the live file is whole, of this boot and recovered. So what it
-//	    has verified stays true for as long as it is a member, and joining needs no
-//	    gate. If the verification fails it releases presence.
-//	K5  A process takes the gate before it takes presence exclusively, so no other
-//	    process that wants presence exclusively makes it fail: a process that creates
-//	    or recovers live, heals, rewrites, or finds out while it closes whether it is
-//	    the last one. Because of the last question a process keeps the gate until it
-//	    has released presence: else two that close at once would each see the other,
-//	    and neither would be the last.
-//	K6  So a process that stops while it holds the gate keeps no other from joining a
-//	    space that is alive, nor from using it. A process that closes waits for the
-//	    gate with bounded patience and then does without: it has already made durable
-//	    what was committed and given back what it had reserved. Only the clean anchor
-//	    may be missing, as after the death of the last process.
-//	K7  The gate is a lock on an open file of its own, which is opened anew from the
-//	    descriptor of the heap file and not by its name.
+//	K4  A process changes what members rely on only while it holds presence exclusively: it
+//	    creates a live file and recovers it up to where members may join, it replaces the
+//	    heap file, or it writes a clean anchor. A joining process first takes presence
+//	    shared. It then verifies that the name still names this heap file, and that the live
+//	    file is whole, recovered and of this boot. These facts stay true for as long as it is
+//	    a member, and so joining needs no gate. If the verification fails it releases
+//	    presence.
+//	K5  A process takes the gate before it takes presence exclusively. Such a process creates
+//	    or recovers live, heals, rewrites, or asks while it closes whether it is the last
+//	    member. Because of the gate, none of these makes another fail. A closing process
+//	    keeps the gate until it has released presence: otherwise two processes that close at
+//	    once would each see the other's presence, and neither would find that it is the last.
+//	K6  A process that is stopped while it holds the gate does not keep other processes from
+//	    joining or using a space that is alive. A closing process waits for the gate for a
+//	    limited time and then closes without it: it has already made the commits durable and
+//	    given back its reservations. Only the clean anchor may then be missing, as after the
+//	    death of the last process.
+//	K7  A process takes the gate on a separate open file description. It opens that one from
+//	    the descriptor of the heap file and not by name, so both are of the same file.
 
 const (
-	gatePatience  = 10 * time.Second // for a holder of the gate that is stopped, or cannot be inspected
-	closePatience = 2 * time.Second  // to find out whether this process is the last
-	probePatience = time.Second      // for others that probe whether they can join
+	gatePatience  = 10 * time.Second // how long to wait for a holder of the gate that is stopped or cannot be inspected
+	closePatience = 2 * time.Second  // how long a closing process waits for the gate
+	probePatience = time.Second      // how long to wait for processes that hold presence for a moment
 	probePause    = time.Millisecond
 )
 
-// TakeGate waits for the gate until the context ends, or its holder is stopped for
-// gatePatience. CloseLocks of the file that it returns gives the gate back.
+// TakeGate waits for the gate until it gets it, until the context ends, or until for
+// gatePatience no holder of it was seen to run. CloseLocks releases the gate of the file
+// that TakeGate returns.
 func (d *Dir) TakeGate(ctx context.Context, shared bool) (*os.File, error) {
 	open := func() (*os.File, error) { return openAgain(d.Locks) }
 	for began := time.Now(); ; {
@@ -55,7 +56,7 @@ func (d *Dir) TakeGate(ctx context.Context, shared bool) (*os.File, error) {
 			return f, err
 		}
 		holders := oslock.Holders(d.Locks, format.LockGate)
-		if ctx.Err() == nil && goesOn(holders) {
+		if ctx.Err() == nil && anyRuns(holders) {
 			continue
 		}
 		err = ctx.Err()
@@ -66,8 +67,8 @@ func (d *Dir) TakeGate(ctx context.Context, shared bool) (*os.File, error) {
 	}
 }
 
-// goesOn reports whether a holder of a lock is seen to be running.
-func goesOn(holders []oslock.Holder) bool {
+// anyRuns reports whether one of the holders of a lock is known to run.
+func anyRuns(holders []oslock.Holder) bool {
 	for _, h := range holders {
 		if !h.Stopped {
 			return true
@@ -84,14 +85,15 @@ func gateHolders(holders []oslock.Holder) string {
 	for _, h := range holders {
 		name := fmt.Sprintf("process %d (%s)", h.PID, h.Command)
 		if h.Stopped {
-			name += ", which is stopped: let it go on or end it,"
+			name += ", which is stopped (continue or end it),"
 		}
 		names = append(names, name)
 	}
 	return strings.Join(names, " and ") + " has been opening, closing or rewriting the space"
 }
 
-// GateAtEnd waits for the gate with bounded patience, for a process that closes the space (K6).
+// GateAtEnd waits for the gate for at most closePatience, for a process that closes the
+// space (K6).
 func (d *Dir) GateAtEnd() (*os.File, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// lockedByOthers reports whether another description than that of f has a lock.
+// lockedByOthers reports whether a description other than that of f has a lock.
 func lockedByOthers(t *testing.T, f *os.File, lock int64) bool {
 	t.Helper()
 	held, err := oslock.HeldByOther(f, lock)
@@ -25,9 +25,9 @@ func lockedByOthers(t *testing.T, f *os.File, lock int64) bool {
 	return held
 }
 
-// The gate is a lock on the heap file that was opened, whatever its name leads to now. It has a
-// description of its own: so the one with the other locks sees it as another's, and giving the
-// gate back gives back no other lock.
+// The gate is a lock on the heap file that was opened, whatever its name names now. It has a
+// description of its own: so the description with the other locks sees it as a foreign lock,
+// and releasing the gate releases no other lock.
 func TestGate_OfTheOpenFile(t *testing.T) { // K7
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	d, other := opened(t, dir, mapping.FileID{}), opened(t, dir, mapping.FileID{})
@@ -61,10 +61,10 @@ func TestGate_OfTheOpenFile(t *testing.T) { // K7
 			}
 			spacefile.CloseLocks(gate)
 			if lockedByOthers(t, other.Locks, format.LockGate) {
-				t.Errorf("%s, %s: the gate was given back, and is taken", step.name, name)
+				t.Errorf("%s, %s: the gate was released, and is still taken", step.name, name)
 			}
 			if !lockedByOthers(t, other.Locks, format.LockPresence) {
-				t.Errorf("%s, %s: presence was given back with the gate", step.name, name)
+				t.Errorf("%s, %s: presence was released with the gate", step.name, name)
 			}
 		}
 	}
@@ -85,8 +85,8 @@ func descriptors(t *testing.T, path string) (n int) {
 	return n
 }
 
-// A process that gave up waiting for the gate leaves a sleeper behind, and the sleeper has none
-// of its other locks: they are free when their own file is closed.
+// A process that gives up waiting for the gate leaves a sleeper behind. The sleeper holds
+// none of the process's other locks: they are free as soon as their file is closed.
 func TestGate_SleeperKeepsNoOtherLock(t *testing.T) { // OL5
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	holder := opened(t, dir, mapping.FileID{})
@@ -106,7 +106,7 @@ func TestGate_SleeperKeepsNoOtherLock(t *testing.T) { // OL5
 		t.Fatalf("%v: %v", ok, err)
 	}
 	before := descriptors(t, holder.Locks.Name())
-	for descriptors(t, holder.Locks.Name()) == before { // a context can end before the wait begins
+	for descriptors(t, holder.Locks.Name()) == before { // a context may end before the wait begins: then there is no sleeper yet
 		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 		if f, err := d.TakeGate(ctx, false); !errors.Is(err, spacefile.ErrBusy) {
 			t.Fatalf("%v: %v", f, err)
@@ -115,10 +115,10 @@ func TestGate_SleeperKeepsNoOtherLock(t *testing.T) { // OL5
 	}
 	d.Locks.Close()
 	if lockedByOthers(t, holder.Locks, format.LockPresence) {
-		t.Error("the sleeper has the presence of a process that has closed its file")
+		t.Error("the sleeper holds presence after the process has closed its file")
 	}
 	spacefile.CloseLocks(gate)
-	for descriptors(t, holder.Locks.Name()) > before-2 { // or the test runs into its deadline
+	for descriptors(t, holder.Locks.Name()) > before-2 { // if it stays, the test times out
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// OpenHeap opens the heap file whose locks this process has, and reads its header.
+// OpenHeap opens the heap file that is open for its locks, and reads its header.
 func (d *Dir) OpenHeap(flag int) error {
 	file, err := d.OpenFile(HeapName, flag, 0)
 	if err != nil {
@@ -27,8 +27,8 @@ func (d *Dir) OpenHeap(flag int) error {
 	return nil
 }
 
-// sameAsLocks refuses a heap file that is not the one whose locks this process has:
-// another process has put it there since.
+// sameAsLocks refuses a heap file other than the one that is open for its locks: another
+// process has replaced it since.
 func (d *Dir) sameAsLocks(file mapping.File) error {
 	gate, err := mapping.StatusOf(d.Locks)
 	if err != nil {
@@ -37,12 +37,12 @@ func (d *Dir) sameAsLocks(file mapping.File) error {
 	d.HeapID = gate.FileID
 	s, err := mapping.StatusOfFile(file)
 	if err == nil && s.FileID != gate.FileID {
-		err = fmt.Errorf("%w: another heap file has taken the place of %s while it was opened; open it again", ErrIO, d.Join(HeapName))
+		err = fmt.Errorf("%w: %s was replaced while it was opened; open the space again", ErrIO, d.Join(HeapName))
 	}
 	return err
 }
 
-// CheckSize refuses a file that was cut before its first extent.
+// CheckSize refuses a heap file that ends before its first extent.
 func (d *Dir) CheckSize() error {
 	size, err := d.Heap.Size()
 	if err != nil {

@@ -13,14 +13,15 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// CheckMarks refuses the words of a live file that cannot be: a recovery was cut short, or
-// the marks do not lie in the heap file, beyond what is anchored.
+// CheckMarks refuses a live file whose words cannot be right: a recovery was interrupted;
+// its marks lie outside the heap file, or below those of the newest anchor; or its limit or
+// next index is impossible.
 func (d *Dir) CheckMarks(w *format.Live) error {
 	if w.Recovering.Load() != 0 {
-		return fmt.Errorf("%w: a recovery was cut short", live.ErrUntrusted)
+		return fmt.Errorf("%w: a recovery was interrupted", live.ErrUntrusted)
 	}
 	carved, end := w.Carved.Load(), w.End.Load()
-	info, err := d.Locks.Stat() // after the marks: others extend the file first, and raise the marks then
+	info, err := d.Locks.Stat() // after the marks: other processes extend the file before they raise the marks
 	if err != nil {
 		return err
 	}
@@ -32,25 +33,26 @@ func (d *Dir) CheckMarks(w *format.Live) error {
 		return fmt.Errorf("%w: its marks lie outside the heap file", live.ErrUntrusted)
 	}
 	if limit := w.Limit.Load(); limit < format.FirstExtent(d.Header.Window) || limit > d.Header.Window || limit%format.ExtentSize != 0 {
-		return fmt.Errorf("%w: it names an impossible maximum size", live.ErrUntrusted)
+		return fmt.Errorf("%w: its maximum size is impossible", live.ErrUntrusted)
 	}
 	if w.NextIndex.Load() > vector.MaxIndex {
-		return fmt.Errorf("%w: it says that all indexes of objects are used up", live.ErrUntrusted)
+		return fmt.Errorf("%w: its next index of objects is impossible", live.ErrUntrusted)
 	}
-	if anchors, _, err := d.Anchors(); err == nil && NewestAnchor(anchors).Carved > w.Carved.Load() { // it only rises: what it is now is more than what an anchor has noted
-		return fmt.Errorf("%w: it says that space is free which the newest anchor uses", live.ErrUntrusted)
+	if anchors, _, err := d.Anchors(); err == nil && NewestAnchor(anchors).Carved > w.Carved.Load() { // the mark only rises, so an anchor cannot have a greater one
+		return fmt.Errorf("%w: its high-water mark is below that of the newest anchor", live.ErrUntrusted)
 	}
 	return nil
 }
 
-// RebuildLive is the first part of recovery: the newest valid anchor whose state
-// block is intact is the version that the journal is replayed onto. What it takes
-// does not depend on the size of the space; the free space is found by a sweep,
-// unless the anchor lists it.
+// RebuildLive is the first part of recovery. It writes a new live file whose current version
+// is that of the newest valid anchor; the caller then replays the journal onto it. Its cost
+// does not depend on the size of the space: a later sweep finds the free space, unless the
+// anchor lists it.
 //
-// The first opener after a space was created comes here. So it makes the name of the space
-// durable, which its creator may not have lived to do. failed says that some of what the
-// files hold may not be on disk: that mark stays, whatever becomes of the live file.
+// The first opener of a new space calls RebuildLive. So RebuildLive makes the name of the
+// space durable: the creator may have died before it did. failed says that an earlier sync
+// failed, so some of the files' contents may not be on disk; the new live file keeps that
+// mark.
 func (d *Dir) RebuildLive(heapInfo os.FileInfo, failed bool) (Doubts, error) {
 	for _, sync := range []func() error{d.SyncNames, d.SyncName} {
 		if err := sync(); err != nil && !errors.Is(err, os.ErrPermission) {
@@ -73,8 +75,8 @@ func (d *Dir) RebuildLive(heapInfo os.FileInfo, failed bool) (Doubts, error) {
 	})
 }
 
-// firstWords returns what fills the words of a new live file from anchors, for a heap
-// file of the size. The journal is still to be replayed then.
+// firstWords returns a function that fills the words of a new live file from the anchors,
+// for a heap file of that size. They say that the journal is still to be replayed.
 func (d *Dir) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.Live), error) {
 	newest := NewestAnchor(anchors)
 	if newest.Carved > size&^(format.ExtentSize-1) {
@@ -123,8 +125,8 @@ func (d *Dir) firstWords(anchors []*format.Anchor, size uint64) (func(w *format.
 	}, nil
 }
 
-// Freeze makes a live file in memory, of what is on disk: the version of the newest anchor
-// (K10 of package live). The caller shares the gate, so no process recovers the space
+// Freeze makes a live file in memory whose current version is that of the newest anchor (K10
+// of package live). The caller holds the gate shared, so no process recovers the space
 // meanwhile.
 func (d *Dir) Freeze() (*live.Live, Doubts, error) {
 	if held, err := oslock.HeldByOther(d.Locks, format.LockPresence); err != nil || held {

@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// OpenLocks opens the heap file for its locks. A process that only reads and may not write
-// the file is a guest.
+// OpenLocks opens the heap file for its locks. A process is a guest if it opens the space
+// read-only and has no permission to write the file.
 func (d *Dir) OpenLocks(readOnly bool) (guest bool, err error) {
 	d.Locks, err = d.Open(HeapName, os.O_RDWR, 0)
 	if err != nil && Forbidden(err) && readOnly {
@@ -29,8 +29,8 @@ func (d *Dir) OpenLocks(readOnly bool) (guest bool, err error) {
 	return guest, d.SameHeap()
 }
 
-// SameHeap returns an error if the heap file of that name is not the one that was opened,
-// or not the one that OpenDir was asked for.
+// SameHeap returns ErrOtherHeap if the name of the heap file no longer names the file in
+// Locks, or if that file is not the one that OpenDir was asked for.
 func (d *Dir) SameHeap() error {
 	mine, err := mapping.StatusOf(d.Locks)
 	if err != nil {
@@ -42,11 +42,11 @@ func (d *Dir) SameHeap() error {
 	return nil
 }
 
-// ErrOtherHeap says that the heap file is another one than it was a moment ago.
+// ErrOtherHeap says that the heap file is not the expected one: another process has replaced it.
 var ErrOtherHeap = errors.New("the heap file was replaced meanwhile")
 
-// openAgain opens the file of an open one once more: a description of its own, of the
-// same file, whatever its name leads to now (K7).
+// openAgain opens the file of f once more: a new description of the same file, whatever its
+// name names now (K7).
 func openAgain(f *os.File) (*os.File, error) {
 	path := fmt.Sprintf("/proc/self/fd/%d", f.Fd())
 	again, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -56,19 +56,20 @@ func openAgain(f *os.File) (*os.File, error) {
 	return again, nil
 }
 
-// Forbidden reports whether an error says that the files cannot be written by this user,
-// or there.
+// Forbidden reports whether an error says that this user may not write the files, or that
+// the file system is read-only.
 func Forbidden(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
-// CloseLocks closes a heap file that was opened for its locks. They are given back
-// first: a fork may have the description as well. The gate comes last: the last process
-// that closes a space holds presence exclusively, and a process that got the gate meanwhile
-// would be told that another one recovers the space.
+// CloseLocks releases all locks of a heap file that was opened for its locks, and closes it.
+// Closing alone might not release them: a forked child may have the description as well.
+// CloseLocks releases the gate last. The last process that closes a space holds presence
+// exclusively; if it released the gate before presence, a process that got the gate would
+// find presence taken and report that another one recovers the space.
 func CloseLocks(f *os.File) {
 	for _, lock := range []int64{format.LockPresence, format.LockGate} {
-		_ = oslock.Unlock(f, lock) // what fails ends with the process
+		_ = oslock.Unlock(f, lock) // if it fails, the lock ends with the process
 	}
 	f.Close()
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// DiskBytes returns what the files of the space in a directory take on disk.
+// DiskBytes returns how many bytes the files of the space in a directory take on disk.
 func DiskBytes(dir string) int64 {
 	d, err := mapping.OpenDir(dir)
 	if err != nil {
@@ -24,7 +24,7 @@ func DiskBytes(dir string) int64 {
 	return DiskIn(d)
 }
 
-// DiskIn returns what the files of a space take on disk.
+// DiskIn returns how many bytes the files of a space take on disk.
 func DiskIn(dir *mapping.Dir) (n int64) {
 	for _, name := range []string{HeapName, live.FileName, journal.FileName} {
 		if s, err := dir.Stat(name); err == nil {
@@ -34,18 +34,18 @@ func DiskIn(dir *mapping.Dir) (n int64) {
 	return n
 }
 
-// Outline is what can be told of a space without opening it.
+// Outline has the facts about a space that can be read without opening it.
 type Outline struct {
 	Base, Window uint64
-	MaxSize      uint64 // as the newest anchor says; 0: no anchor is whole
+	MaxSize      uint64 // of the newest anchor; 0: no anchor can be read
 	Format       uint32
 	Created      time.Time
-	FileSize     int64 // of the heap
-	Disk         int64 // bytes that the files take
+	FileSize     int64 // of the heap file
+	Disk         int64 // bytes that the files take on disk
 	Open         bool  // a process has the space open
 }
 
-// Look reads what can be told of the space in a directory without opening it.
+// Look reads the Outline of the space in a directory.
 func Look(dir string) (o Outline, err error) {
 	d, err := mapping.OpenDir(dir)
 	var locks *os.File
@@ -77,7 +77,7 @@ func Look(dir string) (o Outline, err error) {
 }
 
 // Find returns the identity of the heap file in a directory. If there is none it calls
-// create, which makes a space there; nil: there must be one.
+// create, which creates a space there; if create is nil, the error is ErrNoSpaceHere.
 func Find(dir string, create func(dir string) error) (mapping.FileID, error) {
 	path := filepath.Join(dir, HeapName)
 	info, err := os.Stat(path)

@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// CreateFiles makes the files of an empty space that may grow up to the limit.
+// CreateFiles creates the files of an empty space that may grow up to limit bytes.
 func (c *Creation) CreateFiles(dir string, h *format.Header, limit uint64) error {
 	d, err := mapping.OpenDir(dir)
 	if err != nil {
@@ -26,7 +26,7 @@ func (c *Creation) CreateFiles(dir string, h *format.Header, limit uint64) error
 	return c.System.createJournal(d, perm)
 }
 
-// NewHeader returns the header of a new space with a window of the size.
+// NewHeader returns the header of a new space with a window of that size.
 func (c *Creation) NewHeader(window uint64) (*format.Header, error) {
 	h := &format.Header{Window: window, Created: uint64(time.Now().UnixNano())}
 	var random [10]byte
@@ -45,8 +45,8 @@ func (c *Creation) NewHeader(window uint64) (*format.Header, error) {
 	return h, err
 }
 
-// createHeap writes the heap file of an empty space: header, an anchor, and the
-// blocks of version 1.
+// createHeap writes the heap file of an empty space: the header, an anchor, and the blocks
+// of version 1.
 func (c *Creation) createHeap(dir *mapping.Dir, h *format.Header, limit uint64, perm os.FileMode) error {
 	f, err := c.System.Open(dir, HeapName, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *Creation) createHeap(dir *mapping.Dir, h *format.Header, limit uint64, 
 	return f.Datasync()
 }
 
-// createJournal makes the journal with one segment, so that there is always one.
+// createJournal creates the journal, with one segment: a journal always has at least one.
 func (s *System) createJournal(dir *mapping.Dir, perm os.FileMode) error {
 	f, err := s.Open(dir, journal.FileName, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {

@@ -7,5 +7,5 @@ import (
 	"os"
 )
 
-// SameOwner does nothing: files have no such owners on this system, and it has no spaces.
+// SameOwner does nothing: spaces are not supported on this system.
 func SameOwner(f *os.File, now, as fs.FileInfo) error { return nil }

@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// place puts the new directory in its place. An empty directory gives way to
-// it; a space that another process has created meanwhile is as good.
+// place renames the new directory to dir. It replaces an empty directory. If another process
+// has created a space there meanwhile, place returns nil.
 func (c *Creation) place(temporary, dir string) error {
 	if inside(temporary, dir) {
 		return c.publish(temporary, dir)
@@ -29,21 +29,21 @@ func (c *Creation) place(temporary, dir string) error {
 		return nil
 	}
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("the directory %s is there, is not empty and holds no space: %w", dir, err)
+		return fmt.Errorf("the directory %s exists, is not empty and holds no space: %w", dir, err)
 	}
 	return err
 }
 
-// occupied says what is in the way.
+// occupied returns the error for a directory that is a space already or has other contents.
 func occupied(dir string, err error) error {
-	what := "something else is"
+	what := "it has other contents"
 	if _, statErr := os.Stat(filepath.Join(dir, HeapName)); statErr == nil {
-		what = "a space is"
+		what = "it is a space"
 	}
-	return fmt.Errorf("%w: %s there already, in %s, and was not touched; give another name, an empty directory, or remove it first (%w)", ErrExists, what, dir, err)
+	return fmt.Errorf("%w: %s: %s, and was left as it is; give another name, an empty directory, or remove it first (%w)", ErrExists, dir, what, err)
 }
 
-// Settle gives the new directory its name, unless there is something of that name.
+// Settle renames the new directory to dir. The error is ErrExists if dir exists and is not empty.
 func (c *Creation) Settle(temporary, dir string) error {
 	if inside(temporary, dir) {
 		err := c.publish(temporary, dir)
@@ -52,7 +52,7 @@ func (c *Creation) Settle(temporary, dir string) error {
 		}
 		return err
 	}
-	err := moveTo(temporary, dir) // an empty directory gives way, nothing else does
+	err := moveTo(temporary, dir) // replaces an empty directory, and nothing else
 	if err == nil {
 		return nil
 	}
@@ -62,18 +62,19 @@ func (c *Creation) Settle(temporary, dir string) error {
 	return err
 }
 
-// inside reports whether a space is being made in the directory itself.
+// inside reports whether the temporary directory is inside dir: the space is created in place.
 func inside(temporary, dir string) bool { return filepath.Dir(temporary) == dir }
 
-// publish gives the files of a space that was built inside its directory their names
-// (K11). The error is fs.ErrExist if another space was faster.
+// publish renames the files of a space that was built inside its directory (K11). The error
+// is fs.ErrExist if another creator was faster.
 func (c *Creation) publish(temporary, dir string) error {
-	if err := publishReplica(temporary, dir); err != nil { // what makes it a replica is there before it is a space
+	if err := publishReplica(temporary, dir); err != nil { // first: the directory is a replica before it is a space
 		return err
 	}
 	err := mapping.RenameNew(filepath.Join(temporary, journal.FileName), filepath.Join(dir, journal.FileName))
 	if err != nil {
-		// The journal first: a journal with records then belongs to a space that is there.
+		// Read the journal first, and look for the heap then: if the journal has records,
+		// its heap has been there before them.
 		unwritten, readErr := isUnwritten(filepath.Join(dir, journal.FileName))
 		if _, heapErr := os.Stat(filepath.Join(dir, HeapName)); heapErr == nil {
 			return fs.ErrExist
@@ -100,9 +101,10 @@ func (c *Creation) publish(temporary, dir string) error {
 	return err
 }
 
-// publishReplica gives what makes the space a replica its name. One that somebody has left who died is
-// replaced: all that it said is said by the new one. Where the space is to be none, nothing is made
-// beside it: it would be a replica.
+// publishReplica renames the file that makes the space a replica, if the new space is to be
+// one. It replaces such a file of a creator that died: the new file says everything that the
+// old one said. If the new space is not to be a replica, publishReplica refuses a directory
+// with such a file: the file would make the space a replica.
 func publishReplica(temporary, dir string) error {
 	from, to := filepath.Join(temporary, format.ReplicaName), filepath.Join(dir, format.ReplicaName)
 	err := mapping.RenameNew(from, to)
@@ -111,21 +113,21 @@ func publishReplica(temporary, dir string) error {
 		return os.Rename(from, to)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
-	case heapErr == nil: // a space is there already, and what it is is its own affair
+	case heapErr == nil: // another creator was faster; whether its space is a replica is not decided here
 		return nil
 	}
 	if _, err := os.Lstat(to); err == nil {
-		return fmt.Errorf("%w: the file %s is of a replica that was about to be made here", fs.ErrExist, to)
+		return fmt.Errorf("%w: a creation of a replica in this directory has left the file %s; remove it first", fs.ErrExist, to)
 	}
 	return nil
 }
 
-// escapeGlob makes a path a pattern that only it matches.
+// escapeGlob turns a path into a pattern that matches only that path.
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }
 
-// Vacant returns an error if there is anything in the way of a new space (K11).
+// Vacant returns an error if a directory has contents that prevent a new space in it (K11).
 func Vacant(dir string) error {
 	list, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,7 +155,7 @@ func Vacant(dir string) error {
 	return nil
 }
 
-// isUnwritten reports whether a journal is as it was made: no process has written to it.
+// isUnwritten reports whether no process has written to a journal since its creation.
 func isUnwritten(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {

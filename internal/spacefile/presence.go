@@ -9,9 +9,9 @@ import (
 	"github.com/everheap/everheap/internal/oslock"
 )
 
-// Presence takes the presence byte, shared or exclusively. The caller has the gate. It tries
-// for a while, since a process that probes whether it can join, or whether it is alone,
-// holds the byte for a moment.
+// Presence takes the presence byte, shared or exclusively. The caller holds the gate.
+// Presence tries for a while, since a process that tries to join, or that asks whether it is
+// alone, holds the byte for a moment.
 func (d *Dir) Presence(shared bool) (ok bool, err error) {
 	for began := time.Now(); ; time.Sleep(probePause) {
 		ok, err = oslock.TryLock(d.Locks, format.LockPresence, shared)
@@ -21,8 +21,8 @@ func (d *Dir) Presence(shared bool) (ok bool, err error) {
 	}
 }
 
-// Alone reports whether no other process has the space open. The caller has the gate,
-// and shares the presence byte.
+// Alone reports whether no other process has the space open. The caller holds the gate, and
+// presence shared.
 func (d *Dir) Alone() (bool, error) {
 	ok, err := oslock.TryLock(d.Locks, format.LockPresence, false)
 	if err != nil || !ok {
@@ -32,9 +32,9 @@ func (d *Dir) Alone() (bool, error) {
 	return true, err
 }
 
-// PinPresence moves the shared lock of the presence byte to a description that forks do
-// not get (Q3 of package engine). One of the two holds it at every moment, so no other process
-// takes the byte exclusively.
+// PinPresence moves the shared lock on the presence byte to a description that forked
+// children do not inherit (Q3 of package engine). At every moment the old or the new
+// description holds the lock, so no other process takes the byte exclusively.
 func (d *Dir) PinPresence() error {
 	f, err := openAgain(d.Locks)
 	if err != nil {
@@ -43,7 +43,7 @@ func (d *Dir) PinPresence() error {
 	defer f.Close()
 	ok, err := oslock.TryLock(f, format.LockPresence, true)
 	if err == nil && !ok {
-		err = fmt.Errorf("%w: another process recovers the space", ErrBusy)
+		err = fmt.Errorf("%w: another process is recovering the space", ErrBusy)
 	}
 	if err == nil {
 		d.here, err = mapping.PinFile(f)
@@ -54,8 +54,9 @@ func (d *Dir) PinPresence() error {
 	return oslock.Unlock(d.Locks, format.LockPresence)
 }
 
-// UnpinPresence releases the lock of PinPresence, for a caller that takes presence
-// exclusively next. The caller has the gate, so no other process gets it so.
+// UnpinPresence releases the lock that PinPresence has moved. Its caller takes presence
+// exclusively next. The caller holds the gate, so no other process takes presence
+// exclusively in between.
 func (d *Dir) UnpinPresence() {
 	if d.here != nil {
 		d.here.Close()
@@ -63,7 +64,7 @@ func (d *Dir) UnpinPresence() {
 	}
 }
 
-// UnlockVersions gives back the locks by which a guest protects versions.
+// UnlockVersions releases the locks by which a guest protects versions.
 func (d *Dir) UnlockVersions() error {
 	return oslock.UnlockAll(d.Locks, format.LockVersions, int64(d.Header.Window>>4))
 }

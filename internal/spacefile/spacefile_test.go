@@ -16,7 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// create makes a space, and returns its directory.
+// create creates a space, and returns its directory.
 func create(t *testing.T, c spacefile.Creation) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
@@ -26,7 +26,7 @@ func create(t *testing.T, c spacefile.Creation) string {
 	return dir
 }
 
-// opened opens a directory, its locks and its heap file.
+// opened opens a directory, its heap file for locks, and its heap file.
 func opened(t *testing.T, path string, wanted mapping.FileID) *spacefile.Dir {
 	t.Helper()
 	d, err := spacefile.OpenDir(path, wanted, spacefile.System{})
@@ -46,7 +46,7 @@ func opened(t *testing.T, path string, wanted mapping.FileID) *spacefile.Dir {
 	return d
 }
 
-// A new space is whole, and says what its creator has asked for.
+// A new space is whole, and has the sizes that its creator asked for.
 func TestCreate_Whole(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 100 << 20, Mode: 0o750})
 	id, err := spacefile.Find(dir, nil)
@@ -76,7 +76,7 @@ func TestCreate_Whole(t *testing.T) {
 	}
 }
 
-// A place is vacant, or what is in the way is named and stays.
+// A directory is vacant, or the error names it and its contents stay.
 func TestVacant(t *testing.T) {
 	file := func(name string, b []byte) func(dir string) error {
 		return func(dir string) error { return os.WriteFile(filepath.Join(dir, name), b, 0o600) }
@@ -110,14 +110,14 @@ func TestVacant(t *testing.T) {
 	}
 }
 
-// Find makes a space where none is, or returns an error.
+// Find creates a space where there is none, or returns an error.
 func TestFind(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	if _, err := spacefile.Find(dir, nil); !errors.Is(err, spacefile.ErrNotFound) {
-		t.Errorf("none is there: %v", err)
+		t.Errorf("there is no space, and no create: %v", err)
 	}
 	if _, err := spacefile.Look(dir); !errors.Is(err, spacefile.ErrNotFound) {
-		t.Errorf("looked at none: %v", err)
+		t.Errorf("Look where there is no space: %v", err)
 	}
 	id, err := spacefile.Find(dir, (&spacefile.Creation{MaxSize: 64 << 20}).Create)
 	if err != nil {
@@ -128,7 +128,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A heap file that takes the place of the one that was opened is noticed.
+// SameHeap notices that the heap file was replaced.
 func TestSameHeap(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	d := opened(t, dir, mapping.FileID{})
@@ -158,12 +158,12 @@ func TestSameHeap(t *testing.T) {
 	}
 	defer other.Close()
 	if _, err := other.OpenLocks(false); !errors.Is(err, spacefile.ErrOtherHeap) {
-		t.Errorf("another heap file was looked for: %v", err)
+		t.Errorf("the caller wanted another heap file: %v", err)
 	}
 	spacefile.CloseLocks(other.Locks)
 }
 
-// One process at a time has the gate, and one that has presence exclusively is alone.
+// One process at a time holds the gate, and a process that holds presence exclusively is alone.
 func TestGateAndPresence(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	one, other := opened(t, dir, mapping.FileID{}), opened(t, dir, mapping.FileID{})
@@ -188,24 +188,24 @@ func TestGateAndPresence(t *testing.T) {
 		}
 	}
 	if alone, err := one.Alone(); alone || err != nil {
-		t.Errorf("alone beside another one: %v", err)
+		t.Errorf("alone, but another process has presence: %v", err)
 	}
 	if o, err := spacefile.Look(dir); err != nil || !o.Open {
-		t.Errorf("it is open: %+v, %v", o, err)
+		t.Errorf("Look does not see that the space is open: %+v, %v", o, err)
 	}
 	if err := other.PinPresence(); err != nil {
 		t.Fatal(err)
 	}
 	if alone, err := one.Alone(); alone || err != nil {
-		t.Errorf("alone beside one whose presence is pinned: %v", err)
+		t.Errorf("alone, but another process has its presence pinned: %v", err)
 	}
 	other.UnpinPresence()
 	if alone, err := one.Alone(); !alone || err != nil {
-		t.Errorf("the other one has gone: %v", err)
+		t.Errorf("not alone, but the other process has left: %v", err)
 	}
 }
 
-// A journal that is cut, or gone, and a heap that is cut, are told of.
+// ExamineJournal and ExamineHeap report a journal that was cut or removed, and a heap that was cut.
 func TestExamine(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	d := opened(t, dir, mapping.FileID{})
@@ -245,7 +245,7 @@ func TestExamine(t *testing.T) {
 	}
 }
 
-// An anchor that is damaged is doubted, and without any there is no version.
+// A damaged anchor is a doubt; without any anchor there is no version.
 func TestAnchors_Damaged(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	d := opened(t, dir, mapping.FileID{})
@@ -260,7 +260,7 @@ func TestAnchors_Damaged(t *testing.T) {
 		t.Error(err)
 	}
 	if err := d.Reached(doubts, 0); err == nil {
-		t.Error("version 1 was anchored, and is not reached")
+		t.Error("Reached accepts a recovery that ends before the anchored version 1")
 	}
 	if _, err := d.Heap.WriteAt([]byte{1, 2, 3}, format.AnchorOffset+100); err != nil {
 		t.Fatal(err)
@@ -271,8 +271,8 @@ func TestAnchors_Damaged(t *testing.T) {
 	}
 }
 
-// A live file that is made anew says what the newest anchor does, and no process believes
-// it before it was recovered.
+// A new live file has the values of the newest anchor, and CheckMarks refuses it until it is
+// recovered.
 func TestRebuildLive(t *testing.T) {
 	dir := create(t, spacefile.Creation{MaxSize: 64 << 20})
 	d := opened(t, dir, mapping.FileID{})
@@ -294,7 +294,7 @@ func TestRebuildLive(t *testing.T) {
 		t.Errorf("version %d, limit %d, failed %d, clean %d", w.Written.Load(), w.Limit.Load(), w.Failed.Load(), w.Clean.Load())
 	}
 	if err := d.CheckMarks(w); !errors.Is(err, live.ErrUntrusted) {
-		t.Errorf("it was not recovered: %v", err)
+		t.Errorf("CheckMarks before the recovery: %v", err)
 	}
 	w.Recovering.Store(0)
 	if err := d.CheckMarks(w); err != nil {

@@ -8,21 +8,19 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// A System opens, moves and syncs the files of spaces. The zero System does so as the
-// operating system does. Tests put files in its place that fail, or that remember what
-// was written.
+// A System opens, renames and syncs the files of spaces. The zero System calls the operating
+// system. Tests give it functions that fail, or that remember what was written.
 type System struct {
 	Files func(path string, flag int, perm os.FileMode) (mapping.File, error)
-	// Rename and SyncDir move a file or directory, and make the names in a directory
-	// durable.
+	// Rename renames a file or directory; SyncDir makes the names in a directory durable.
 	Rename  func(from, to string) error
 	SyncDir func(dir string) error
 
-	owner *mapping.Owner // of new files; nil: the user of the process
+	owner *mapping.Owner // the owner of new files; nil: the user of the process
 }
 
 // Open opens a file of a space. A file that it creates has exactly the permissions perm and
-// the owner of the System, whatever the mask and the user of the process are.
+// the System's owner, whatever the umask and the user of the process are.
 func (s *System) Open(dir *mapping.Dir, name string, flag int, perm os.FileMode) (f mapping.File, err error) {
 	if s.Files != nil {
 		f, err = s.Files(dir.Join(name), flag, perm)
@@ -38,7 +36,7 @@ func (s *System) Open(dir *mapping.Dir, name string, flag int, perm os.FileMode)
 	return f, nil
 }
 
-// Move moves a file of a space.
+// Move renames a file of a space.
 func (s *System) Move(dir *mapping.Dir, from, to string) error {
 	if s.Rename != nil {
 		return s.Rename(dir.Join(from), dir.Join(to))
@@ -77,8 +75,7 @@ func (s *System) syncDir(dir string) error {
 	return mapping.SyncDir(dir)
 }
 
-// moveTo is rename(2), for which an empty directory is no obstacle, as it is for
-// os.Rename.
+// moveTo is rename(2). Unlike os.Rename, it replaces an empty directory.
 func moveTo(from, to string) error {
 	if err := syscall.Rename(from, to); err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}

@@ -30,8 +30,8 @@ func BackupOf(t testing.TB, s *everheap.Space) []byte {
 	return b.Bytes()
 }
 
-// Restored restores a backup to a new directory and opens it. The space is checked at
-// the end of the test.
+// Restored restores a backup to a new directory and opens it. At the end of the test it
+// checks the space.
 func Restored(t testing.TB, stream []byte, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "restored")
@@ -39,8 +39,8 @@ func Restored(t testing.TB, stream []byte, opts ...everheap.Option) *everheap.Sp
 	return Open(t, dir, opts...)
 }
 
-// A Dump is what a backup holds, in a form that does not depend on places: each
-// object and each entry with its value, by what it is called.
+// A Dump has the contents of a backup, in a form that does not depend on addresses: each
+// object and each entry, by a name for it, with its value.
 type Dump map[string]string
 
 // ReadDump reads a backup.
@@ -84,7 +84,7 @@ func ReadDump(t testing.TB, stream []byte) Dump {
 			key, value := detached(t, shapes[index], h, payload)
 			name := fmt.Sprintf("entry %d %x", index, key)
 			if _, twice := all[name]; twice {
-				t.Errorf("%s is told twice", name)
+				t.Errorf("the backup has %s twice", name)
 			}
 			all[name] = value
 		default:
@@ -113,7 +113,7 @@ func detachedCell(t testing.TB, c *entry.Cell, h format.OpHead, payload []byte) 
 // detached returns key and value of an entry without addresses.
 func detached(t testing.TB, sh *entry.Shape, h format.OpHead, payload []byte) (key, value string) {
 	t.Helper()
-	buf := make([]uint64, (len(payload)+7)/8+1) // a value of no bytes lies at the end
+	buf := make([]uint64, (len(payload)+7)/8+1) // one word more, for a value of no bytes at the end
 	p := unsafe.Pointer(unsafe.SliceData(buf))
 	copy(unsafe.Slice((*byte)(p), len(payload)), payload)
 	bounds := layout.Bounds{Lo: uintptr(p), Hi: uintptr(p) + uintptr(len(payload))}
@@ -127,7 +127,7 @@ func detached(t testing.TB, sh *entry.Shape, h format.OpHead, payload []byte) (k
 	return string(k), string(v)
 }
 
-// Same compares what two backups tell.
+// Same compares the contents of two backups.
 func Same(t testing.TB, got, want Dump) {
 	t.Helper()
 	if maps.Equal(got, want) {
@@ -137,14 +137,14 @@ func Same(t testing.TB, got, want Dump) {
 	for k, v := range want {
 		if g, ok := got[k]; !ok || g != v {
 			if n++; n < 5 {
-				t.Errorf("%s: have %.100q, there %v, want %.100q", k, g, ok, v)
+				t.Errorf("%s: have %.100q, found %v, want %.100q", k, g, ok, v)
 			}
 		}
 	}
 	for k := range got {
 		if _, ok := want[k]; !ok {
 			if n++; n < 10 {
-				t.Errorf("%s is there, and should not be", k)
+				t.Errorf("%s is in the backup, and should not be", k)
 			}
 		}
 	}
@@ -165,21 +165,21 @@ func FillKind[K comparable, V any](t testing.TB, s *everheap.Space, k Kind[K, V]
 	}
 }
 
-// hasty is a file whose syncs do nothing: for tests that no loss of power is part of.
+// hasty is a file whose syncs do nothing, for tests without power losses.
 type hasty struct{ mapping.File }
 
 func (hasty) Datasync() error { return nil }
 
-// WithoutSyncs makes syncing files cost nothing.
+// WithoutSyncs opens a space whose syncs do nothing.
 var WithoutSyncs = WithFiles(func(path string, flag int, perm os.FileMode) (mapping.File, error) {
 	f, err := mapping.OpenFile(path, flag, perm)
 	return hasty{f}, err
 })
 
-// Faulty takes so many bytes, and then fails.
+// Faulty is a writer that takes some bytes, and then fails.
 type Faulty struct {
 	Left int
-	Err  error // nil: it says that it took less, without an error
+	Err  error // nil: it returns a short count, without an error
 }
 
 func (f *Faulty) Write(b []byte) (int, error) {

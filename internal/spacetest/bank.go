@@ -16,13 +16,13 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A Bank is the content of a space that tells by itself whether it is whole: each
-// transaction raises the counter of its child and the shared one, writes a record
-// to two maps, moves an amount between two accounts, and notes itself at the end of
-// a list, in a single value, in a sorted map and in a chain of objects without names. So in every version the shared counter is the sum of
-// the children's, the records come in equal pairs, the accounts have the sum that they
-// began with, the list ends with what the value says, an index has the records, and what has
-// expired is not there.
+// A Bank is contents of a space that prove by themselves whether they are consistent. Each
+// transaction increments the counter of its child and the shared counter, writes a record to
+// two maps, moves an amount between two accounts, and notes itself at the end of a list, in
+// a single value, in a sorted map and in a chain of objects without names. So in every
+// version the shared counter is the sum of the children's counters, the records are in equal
+// pairs, the accounts have the sum with which they began, the list ends with the note in the
+// single value, an index has all records, and no expired entry is found.
 type Bank struct {
 	counters    everheap.Map[string, uint64]
 	accounts    everheap.Map[uint16, int64]
@@ -36,14 +36,14 @@ type Bank struct {
 	owned       everheap.Map[int, bankOwned]
 }
 
-// note tells of a transaction.
+// note is the note of a transaction.
 type note struct {
 	Child int
 	N     uint64
 	Text  string
 }
 
-// summary tells of the newest version.
+// summary is the single value, about the newest version.
 type summary struct {
 	Shared uint64
 	Len    int // of the list
@@ -51,7 +51,7 @@ type summary struct {
 	Notes  everheap.List[note]
 }
 
-// Record is what each of the two maps holds.
+// Record is a value of the two maps of records.
 type Record struct {
 	Seq  uint64
 	Text string
@@ -66,7 +66,7 @@ const (
 	bankNotes    = 200
 )
 
-// OpenBank opens the maps, creating them if need be.
+// OpenBank opens the bank's collections, and creates missing ones.
 func OpenBank(sc everheap.Scope) (b Bank, err error) {
 	b.counters, err = everheap.OpenMap[string, uint64](sc, "counters")
 	if err == nil {
@@ -102,7 +102,7 @@ func OpenBank(sc everheap.Scope) (b Bank, err error) {
 	return b, err
 }
 
-// Found fills the accounts.
+// Found founds the bank: it fills the accounts.
 func (b Bank) Found(s *everheap.Space) error {
 	return s.Update(context.Background(), func(tx *everheap.Tx) error {
 		for i := range uint16(bankAccounts) {
@@ -132,8 +132,8 @@ func (r *Record) Checksum() uint32 {
 	return crc32.ChecksumIEEE(fmt.Append(r.Blob[:len(r.Blob):len(r.Blob)], r.Seq, r.Text))
 }
 
-// transact is the n-th transaction of a child. That the counter says n-1 before
-// it proves that what was refused changed nothing, and what succeeded counts once.
+// transact is the n-th transaction of a child. It verifies that the counter is n-1 before.
+// So a refused transaction has changed nothing, and each successful one counts once.
 func (b Bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand) error {
 	err := b.counters.Upsert(tx, Own(id), func(v *uint64, _ bool) error {
 		if *v != n-1 {
@@ -187,7 +187,7 @@ func (b Bank) transact(tx *everheap.Tx, id int, n uint64, size int, r *rand.Rand
 	return b.counters.Upsert(tx, "shared", func(v *uint64, _ bool) error { *v++; return nil })
 }
 
-// takeNote adds a note at the end of the list, which is cut now and then.
+// takeNote appends a note to the list, and sometimes truncates the list.
 func (b Bank) takeNote(tx *everheap.Tx, n note) error {
 	count, err := b.notes.Len(tx)
 	if err == nil && count >= bankNotes {
@@ -223,9 +223,9 @@ func (b Bank) auditNotes(tx *everheap.Tx, shared uint64, owns map[string]uint64)
 	return nil
 }
 
-// Audit verifies the version that tx sees and returns the children's counters. When something is wrong
-// it looks once more, since a version never changes: what is gone then was not in the space, but in
-// the memory of this process.
+// Audit verifies the version that tx sees and returns the children's counters. If it finds
+// an error it looks once more. A version never changes: so an error that is gone the second
+// time was not in the space, but in the memory of this process.
 func (b Bank) Audit(tx *everheap.Tx) (map[string]uint64, error) {
 	owns, err := b.audit(tx)
 	if err == nil {
@@ -278,7 +278,7 @@ func (b Bank) audit(tx *everheap.Tx) (map[string]uint64, error) {
 		r := b.right.Peek(tx, key)
 		switch {
 		case r == nil:
-			return nil, fmt.Errorf("version %d: record %#x is in one map only", tx.Version(), key)
+			return nil, fmt.Errorf("version %d: record %#x is only in one map", tx.Version(), key)
 		case l.Sum != l.Checksum() || r.Sum != r.Checksum() || l.Sum != r.Sum || l.Seq != r.Seq:
 			return nil, fmt.Errorf("version %d: the records %#x differ or are damaged: seq %d and %d", tx.Version(), key, l.Seq, r.Seq)
 		case l.Seq > owns[Own(int(key>>32))]:
@@ -308,7 +308,7 @@ func (b Bank) auditIndexes(tx *everheap.Tx, n int) error {
 	seqs, last := 0, uint64(0)
 	for key, r := range everheap.IndexOf[Record, uint64](b.left, "seq").All(tx) {
 		if r.Seq < last || b.left.Peek(tx, key) != r {
-			return fmt.Errorf("version %d: the index leads to record %#x with seq %d, behind %d", tx.Version(), key, r.Seq, last)
+			return fmt.Errorf("version %d: the index has record %#x with seq %d after %d", tx.Version(), key, r.Seq, last)
 		}
 		seqs, last = seqs+1, r.Seq
 	}
@@ -319,11 +319,10 @@ func (b Bank) auditIndexes(tx *everheap.Tx, n int) error {
 	return nil
 }
 
-// The work of a bank child is a list of words: "reopen" closes and opens the
-// space often, "busy" does what is done in the background more often, "grow"
-// writes large records, "locks" takes named locks beside, "compact" gives free space
-// back, "watch" watches everything beside, "collect" collects garbage often. Some
-// transactions are durable; the others become so soon.
+// The work of a bank child is a list of words: "reopen" closes and opens the space often,
+// "busy" does background work more often, "grow" writes large records, "locks" also takes
+// named locks, "compact" gives free space back, "watch" also watches everything, "collect"
+// collects garbage often. Some transactions are durable; the others soon become durable.
 func init() { Children["bank"] = bankChild }
 
 func bankChild() int {
@@ -359,7 +358,7 @@ func bankChild() int {
 	return 0
 }
 
-// session works until the child is to end or to open the space anew.
+// session works until the child must end or open the space again.
 func (c *InChild) session(s *everheap.Space, b Bank, n uint64) (_ uint64, err error) {
 	length := 1 << 62
 	if c.Has("reopen") {
@@ -419,8 +418,8 @@ func (c *InChild) session(s *everheap.Space, b Bank, n uint64) (_ uint64, err er
 		}
 		switch c.Rng.IntN(rare) {
 		case 0:
-			// While a sweep is under way nobody reuses what is below its floor: with
-			// one after the other the space would only grow.
+			// During a sweep no process reuses space below its floor: with one sweep after
+			// the other the space would only grow.
 			if pause := time.Since(c.swept); pause > FleetSize*time.Second {
 				err = Sweep(s)
 				c.swept = time.Now()
@@ -447,7 +446,7 @@ func (c *InChild) session(s *everheap.Space, b Bank, n uint64) (_ uint64, err er
 	return n, nil
 }
 
-// pin makes a checkpoint, or audits and drops the one that is there.
+// pin creates a checkpoint, or audits and drops the existing one.
 func (c *InChild) pin(s *everheap.Space, b Bank) error {
 	name := fmt.Sprint("pin ", c.Id)
 	err := s.Checkpoint(name)
@@ -461,7 +460,7 @@ func (c *InChild) pin(s *everheap.Space, b Bank) error {
 	return err
 }
 
-// Sweep sweeps the space; somebody else may be at it.
+// Sweep sweeps the space, unless another process is sweeping.
 func Sweep(s *everheap.Space) error {
 	_, err := Engine(s).Sweep()
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -8,22 +8,22 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// The chains of a bank are objects without names: each transaction of a child puts a link
-// before the child's chain and hands the chain's list on to it; now and then the chain is
-// cut, and what was behind is garbage. So in every version each chain begins with the
-// newest transaction of its child and goes on with those before, and so does the list.
+// The chains of a bank are objects without names. Each transaction of a child puts a link
+// before the child's chain, and moves the chain's list to the new link. Sometimes it cuts
+// the chain, and the rest becomes garbage. So in every version each chain has the newest
+// transactions of its child, newest first, and the list ends with them.
 type bankChains = everheap.Map[int, everheap.Ref[bankLink]]
 
 // bankLink is a link of a chain.
 type bankLink struct {
 	N      uint64
-	Before []everheap.Ref[bankLink] // one, or none
+	Before []everheap.Ref[bankLink] // the previous link, or empty
 	List   everheap.List[uint64]    // of the first link only
 }
 
 const (
-	bankCut   = 16 // links, after which a chain is cut
-	bankLinks = 4  // that are left then
+	bankCut   = 16 // a chain with this many links is cut
+	bankLinks = 4  // this many links are left then
 )
 
 // addLink puts a link before the chain of a child.
@@ -41,7 +41,7 @@ func (b Bank) addLink(tx *everheap.Tx, id int, n uint64) error {
 		})
 	}
 	if err == nil && n%bankCut == 0 {
-		if link.List, err = everheap.NewList[uint64](tx); err == nil { // the old one is garbage, too
+		if link.List, err = everheap.NewList[uint64](tx); err == nil { // the old list becomes garbage, too
 			err = b.cut(tx, first)
 		}
 	}
@@ -57,7 +57,7 @@ func (b Bank) addLink(tx *everheap.Tx, id int, n uint64) error {
 	return err
 }
 
-// cut cuts a chain behind its first links.
+// cut cuts a chain after its first links.
 func (b Bank) cut(tx *everheap.Tx, r everheap.Ref[bankLink]) error {
 	for range bankLinks {
 		l := r.Peek(tx)

@@ -11,12 +11,12 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// The leases of a bank expire, by the clock of the machine, a moment after they are given; what lies
-// beside them says until when they are there. Some process removes them meanwhile. What was
-// noted last expires some time after it was stored or touched.
+// The leases of a bank expire, by the clock of the machine, a moment after a transaction
+// gives them; the map terms says when each lease expires. Processes remove expired leases
+// meanwhile. The last notes expire some time after they were stored or touched.
 type bankLeases struct {
 	given everheap.Map[logKey, bankLease]
-	terms everheap.Map[logKey, bankTerm] // what was given last under each key
+	terms everheap.Map[logKey, bankTerm] // the last lease of each key
 	last  everheap.Sorted[logKey, uint64]
 }
 
@@ -27,15 +27,15 @@ type bankLease struct {
 	Until  time.Time `everheap:"expires"`
 }
 
-// bankTerm tells of a lease.
+// bankTerm says when a lease expires.
 type bankTerm struct {
 	N     uint64
 	Until time.Time
 }
 
 const (
-	bankLeased = 16 // keys of a child
-	bankHeld   = 8  // holders of a child: half as many
+	bankLeased = 16 // keys of each child
+	bankHeld   = 8  // holders of each child: half as many
 	bankIdle   = 50 * time.Millisecond
 )
 
@@ -51,9 +51,9 @@ func (l *bankLeases) open(sc everheap.Scope) (err error) {
 	return err
 }
 
-// lease is what a transaction of a child does to the leases: it gives one, if the holder has none.
+// lease is a transaction's change of the leases: it gives one, unless the holder has one.
 func (b Bank) lease(tx *everheap.Tx, id int, n uint64, r *rand.Rand) error {
-	l, begin := &b.leases, time.Now() // the time of the transaction is not before it, however long it stands still
+	l, begin := &b.leases, time.Now() // the transaction's time is not before begin, however long the process stands still
 	if err := l.last.Set(tx, logKey{id, n % bankLeased}, n); err != nil {
 		return err
 	}
@@ -69,10 +69,10 @@ func (b Bank) lease(tx *everheap.Tx, id int, n uint64, r *rand.Rand) error {
 	case failed != nil && !errors.Is(failed, everheap.ErrNotFound):
 		return failed
 	case err == nil && failed == nil && term.Until.After(time.Now()) && v.Until.After(time.Now()):
-		return fmt.Errorf("lease %d of child %d is given though its holder has one until %v", n, id, term.Until)
+		return fmt.Errorf("lease %d of child %d was given, although its holder has one until %v", n, id, term.Until)
 	case errors.Is(err, everheap.ErrDuplicate):
 		if failed != nil || term.Until.Before(begin) {
-			return fmt.Errorf("lease %d of child %d is refused, and that until %v has expired (%w)", n, id, term.Until, err)
+			return fmt.Errorf("lease %d of child %d was refused, although the one until %v has expired (%w)", n, id, term.Until, err)
 		}
 		return nil
 	case err != nil:
@@ -81,8 +81,8 @@ func (b Bank) lease(tx *everheap.Tx, id int, n uint64, r *rand.Rand) error {
 	return l.terms.Set(tx, key, bankTerm{n, v.Until})
 }
 
-// auditLeases verifies that what has expired is not there, and all else is; the children's
-// counters are given.
+// auditLeases verifies that exactly the leases which have not expired are found. owns has
+// the children's counters.
 func (b Bank) auditLeases(tx *everheap.Tx, owns map[string]uint64) error {
 	l := &b.leases
 	begin, there := time.Now(), 0
@@ -93,20 +93,20 @@ func (b Bank) auditLeases(tx *everheap.Tx, owns map[string]uint64) error {
 		case 2*term.N > owns[Own(key.Child)]:
 			return fmt.Errorf("version %d: lease %v is of transaction %d, the counter is %d", tx.Version(), key, 2*term.N, owns[Own(key.Child)])
 		case p == nil && term.Until.After(time.Now()):
-			return fmt.Errorf("version %d: the lease %v until %v is gone at %v", tx.Version(), key, term.Until, time.Now())
+			return fmt.Errorf("version %d: the lease %v until %v is missing at %v", tx.Version(), key, term.Until, time.Now())
 		case p == nil:
 			continue
 		case !p.Until.After(begin) || p.N != term.N || !p.Until.Equal(term.Until):
-			return fmt.Errorf("version %d: at %v there is lease %d until %v; %d until %v was given", tx.Version(), begin, p.N, p.Until, term.N, term.Until)
+			return fmt.Errorf("version %d: at %v lease %d until %v is found, but %d until %v was given", tx.Version(), begin, p.N, p.Until, term.N, term.Until)
 		}
 		there++
 		if k, q := holders.Peek(tx, p.Holder); k != key || q != p {
-			return fmt.Errorf("version %d: the index leads to lease %v, not to %v", tx.Version(), k, key)
+			return fmt.Errorf("version %d: the index has lease %v, not %v", tx.Version(), k, key)
 		}
 	}
 	n, err := l.given.Len(tx)
 	if err != nil || n != there || holders.Len(tx) != n {
-		return fmt.Errorf("version %d: %d leases are there, Len says %d, and %d are in the index (%v)", tx.Version(), there, n, holders.Len(tx), err)
+		return fmt.Errorf("version %d: %d leases are found, Len says %d, and %d are in the index (%v)", tx.Version(), there, n, holders.Len(tx), err)
 	}
 	n = 0
 	for key, v := range l.last.All(tx) {
@@ -115,7 +115,7 @@ func (b Bank) auditLeases(tx *everheap.Tx, owns map[string]uint64) error {
 		}
 	}
 	if m, err := l.last.Len(tx); err != nil || m != n {
-		return fmt.Errorf("version %d: %d notes are there, Len says %d (%v)", tx.Version(), n, m, err)
+		return fmt.Errorf("version %d: %d notes are found, Len says %d (%v)", tx.Version(), n, m, err)
 	}
 	return nil
 }

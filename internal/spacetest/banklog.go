@@ -8,9 +8,9 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// The log of a bank is a sorted map: each transaction adds itself, and old ones of its
-// child go now and then. So in every version the log has the newest transactions of each
-// child, without a gap, in order.
+// The log of a bank is a sorted map. Each transaction adds itself, and sometimes removes old
+// transactions of its child. So in every version the log has the newest transactions of each
+// child, in order and without a gap.
 type bankLog = everheap.Sorted[logKey, uint64]
 
 // logKey names a transaction.
@@ -22,8 +22,8 @@ type logKey struct {
 // bankLogged is how many transactions of a child are in the log at most.
 const bankLogged = 600
 
-// logIn adds a transaction of a child to the log, and takes the older half out if there
-// are too many.
+// logIn adds a transaction of a child to the log. If the child then has too many, logIn
+// removes the older half.
 func (b Bank) logIn(tx *everheap.Tx, id int, n uint64) error {
 	if err := b.log.Set(tx, logKey{id, n}, n*n); err != nil {
 		return err
@@ -44,7 +44,7 @@ func (b Bank) logIn(tx *everheap.Tx, id int, n uint64) error {
 	return nil
 }
 
-// auditLog verifies the log; the children's counters are given.
+// auditLog verifies the log. owns has the children's counters.
 func (b Bank) auditLog(tx *everheap.Tx, owns map[string]uint64) error {
 	last := map[int]uint64{}
 	count, before := 0, logKey{}

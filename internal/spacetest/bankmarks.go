@@ -9,12 +9,12 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// The marks of a bank are a map with an index of each kind: each transaction sets one of its child,
-// takes another out now and then, and is refused a serial that the child has used. So in every
-// version the indexes have what the marks say.
+// The marks of a bank are a map with an index of each kind. Each transaction sets a mark of
+// its child, sometimes removes another one, and tries a serial that the child has used,
+// which the index must refuse. So in every version the indexes agree with the marks.
 type bankMarks = everheap.Map[logKey, bankMark]
 
-// bankMark tells of a transaction.
+// bankMark is the mark of a transaction.
 type bankMark struct {
 	Serial string `everheap:"unique"`
 	Child  int    `everheap:"index=Child,N"`
@@ -51,7 +51,7 @@ func (b Bank) mark(tx *everheap.Tx, id int, n uint64) error {
 	return nil
 }
 
-// auditMarks verifies the marks and their indexes; the children's counters are given.
+// auditMarks verifies the marks and their indexes. owns has the children's counters.
 func (b Bank) auditMarks(tx *everheap.Tx, owns map[string]uint64) error {
 	all := everheap.Unbounded[string]()
 	n, words := 0, 0
@@ -74,7 +74,7 @@ func (b Bank) auditMarks(tx *everheap.Tx, owns map[string]uint64) error {
 	last := bankMark{}
 	for key, m := range byChild.All(tx) {
 		if m.Child < last.Child || m.Child == last.Child && m.N <= last.N && last.Serial != "" || b.marks.Peek(tx, key) != m {
-			return fmt.Errorf("version %d: the index leads to mark %v behind %v", tx.Version(), *m, last)
+			return fmt.Errorf("version %d: the index has mark %v after %v", tx.Version(), *m, last)
 		}
 		last = *m
 	}

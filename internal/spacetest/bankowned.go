@@ -9,19 +9,21 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// What a bank's transactions own: values with maps in them, which are replaced whole, or changed by copies.
+// Values of a bank with maps inside. A transaction replaces such a value as a whole, or
+// changes a copy of it.
 
-// bankOwned is such a value: both maps say how often the child had which remainder, as far as its counter says.
+// bankOwned is such a value: both maps count how often each remainder came up in the child's
+// transactions.
 type bankOwned struct {
 	N     uint64
 	Fixed everheap.Dict[string, uint64]
 	Free  map[string]uint64
 }
 
-// bankWords is how many keys the maps have, at most.
+// bankWords is the greatest number of keys in the maps.
 const bankWords = 7
 
-// makeOwned makes the value after n transactions.
+// makeOwned returns the value after n transactions.
 func makeOwned(n uint64) bankOwned {
 	v := bankOwned{N: n, Free: map[string]uint64{}}
 	for i := range min(n, bankWords) {
@@ -31,14 +33,15 @@ func makeOwned(n uint64) bankOwned {
 	return v
 }
 
-// own is what a transaction of a child does to its value: every other one changes what was there, the others replace it.
+// own is a transaction's change of its child's value: every other transaction changes a
+// copy, the others replace the value.
 func (b Bank) own(tx *everheap.Tx, id int, n uint64) error {
 	if n%2 == 0 {
 		return b.owned.Set(tx, id, makeOwned(n))
 	}
 	return b.owned.Upsert(tx, id, func(v *bankOwned, found bool) error {
 		if found && v.N != n-1 {
-			return fmt.Errorf("before transaction %d of child %d what it owns is of %d", n, id, v.N)
+			return fmt.Errorf("before transaction %d of child %d its owned value is of transaction %d", n, id, v.N)
 		}
 		if v.Free == nil {
 			v.Free = map[string]uint64{}
@@ -51,7 +54,7 @@ func (b Bank) own(tx *everheap.Tx, id int, n uint64) error {
 	})
 }
 
-// auditOwned verifies what the children own; their counters are given.
+// auditOwned verifies the children's values. owns has their counters.
 func (b Bank) auditOwned(tx *everheap.Tx, owns map[string]uint64) error {
 	seen := 0
 	for id, v := range b.owned.Copies(tx) {
@@ -62,7 +65,7 @@ func (b Bank) auditOwned(tx *everheap.Tx, owns map[string]uint64) error {
 		}
 	}
 	if seen != len(owns) {
-		return fmt.Errorf("version %d: %d children own something, of %d", tx.Version(), seen, len(owns))
+		return fmt.Errorf("version %d: %d of %d children have an owned value", tx.Version(), seen, len(owns))
 	}
 	return nil
 }

@@ -22,9 +22,9 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A Child is this test binary, run again as another process of a space. TestMain
-// calls the function that the variable EVERHEAP_CHILD names. A child talks by
-// lines on its standard output:
+// A Child is another process of a space: this test binary, run again. TestMain calls the
+// function that the variable EVERHEAP_CHILD names. A child writes lines to its standard
+// output:
 //
 //	start N     it begins after its own N-th transaction
 //	ack N T     transaction N returned, at T (nanoseconds since 1970)
@@ -32,8 +32,8 @@ import (
 //	suspended   a transaction returned ErrSuspended
 //	fail TEXT   something is wrong: the test fails
 //
-// and any others, which the test waits for. The line "end" on its standard input
-// asks it to end; the end of the input, that of the parent, ends it at once.
+// and other lines, for which a test may wait. The line "end" on its standard input asks the
+// child to end. If its input ends, since the parent has ended, the child ends at once.
 type Child struct {
 	T       testing.TB
 	Process *os.Process
@@ -41,12 +41,12 @@ type Child struct {
 	Stderr  bytes.Buffer // after done
 
 	Started   atomic.Bool
-	First     atomic.Uint64 // transactions that it found, when it started
+	First     atomic.Uint64 // how many transactions it found when it started
 	Acked     atomic.Uint64
-	Durable   atomic.Uint64 // transactions that survive power loss
+	Durable   atomic.Uint64 // how many transactions survive a power loss
 	AckedAt   atomic.Int64
 	Suspended atomic.Int64
-	killed    atomic.Bool // its death is no failure
+	killed    atomic.Bool // the test has killed it: its death is not a failure
 
 	said struct {
 		sync.Mutex
@@ -56,8 +56,8 @@ type Child struct {
 	status *os.ProcessState // after done
 }
 
-// Patience is how long a test waits for what should take a moment: machines that
-// do many things at once are slow, and a test of speed this is not.
+// Patience is how long a test waits for something that should take a moment. A busy machine
+// may be slow, and these tests do not test speed.
 const Patience = time.Minute
 
 // StartChild starts a child; it is killed when the test ends.
@@ -94,7 +94,7 @@ func (c *Child) listen(cmd *exec.Cmd, out io.Reader) {
 	for lines.Scan() {
 		c.hear(lines.Text())
 	}
-	_, _ = io.Copy(io.Discard, out) // after a line that is too long: else the child would wait
+	_, _ = io.Copy(io.Discard, out) // after a line that is too long; otherwise the child would block
 	err := cmd.Wait()
 	c.status = cmd.ProcessState
 	if err != nil && !c.killed.Load() && !c.WasKilled() {
@@ -102,7 +102,7 @@ func (c *Child) listen(cmd *exec.Cmd, out io.Reader) {
 	}
 }
 
-// hear takes in one line.
+// hear processes one line.
 func (c *Child) hear(line string) {
 	var n uint64
 	var at int64
@@ -131,13 +131,13 @@ func (c *Child) hear(line string) {
 	}
 }
 
-// WasKilled reports whether SIGKILL ended the child, which is gone.
+// WasKilled reports whether SIGKILL has ended the child. The child must have ended.
 func (c *Child) WasKilled() bool {
 	s, ok := c.status.Sys().(syscall.WaitStatus)
 	return ok && s.Signaled() && s.Signal() == syscall.SIGKILL
 }
 
-// Kill sends SIGKILL and returns when the child is gone and all it said was heard.
+// Kill sends SIGKILL, and returns when the child has ended and all its lines were processed.
 func (c *Child) Kill() {
 	c.killed.Store(true)
 	_ = c.Process.Kill()
@@ -154,7 +154,7 @@ func (c *Child) Gone() bool {
 	}
 }
 
-// Stop sends SIGSTOP and waits until the child stands still.
+// Stop sends SIGSTOP, and waits until the child has stopped.
 func (c *Child) Stop() {
 	c.T.Helper()
 	if err := c.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -171,7 +171,7 @@ func (c *Child) Resume() {
 	}
 }
 
-// Stopped reports whether the child stands still.
+// Stopped reports whether the child is stopped.
 func (c *Child) Stopped() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Process.Pid))
 	if err != nil {
@@ -181,8 +181,7 @@ func (c *Child) Stopped() bool {
 	return strings.HasPrefix(rest, "T")
 }
 
-// Await waits for a condition on the child and fails the test if it does not
-// come true.
+// Await waits for a condition on the child, and fails the test if it does not become true.
 func (c *Child) Await(what string, ok func() bool) {
 	c.T.Helper()
 	began := time.Now()
@@ -225,13 +224,13 @@ func Wait(bound time.Duration, ok func() bool) bool {
 	return true
 }
 
-// AwaitStart waits until the child works.
+// AwaitStart waits until the child has started its work.
 func (c *Child) AwaitStart() {
 	c.T.Helper()
 	c.Await("its start", func() bool { return c.Started.Load() || c.Gone() })
 }
 
-// AwaitLine waits for a line that begins with a word and returns the rest of it.
+// AwaitLine waits for a line that begins with a word, and returns the rest of the line.
 func (c *Child) AwaitLine(word string) (rest string) {
 	c.T.Helper()
 	c.Await("the line "+word, func() bool {
@@ -246,31 +245,31 @@ func (c *Child) AwaitLine(word string) (rest string) {
 	return rest
 }
 
-// Words returns the other lines that the child said.
+// Words returns the other lines of the child.
 func (c *Child) Words() []string {
 	c.said.Lock()
 	defer c.said.Unlock()
 	return append([]string(nil), c.said.lines...)
 }
 
-// InChild is what a child knows of its task.
+// InChild is the task of a child, in the child.
 type InChild struct {
 	Dir    string
 	Id     int
 	Work   string
 	Rng    *rand.Rand
-	swept  time.Time // last
-	pinned time.Time // last
+	swept  time.Time // when it last swept
+	pinned time.Time // when it last made or dropped a checkpoint
 	Ended  atomic.Bool
-	Asked  chan string // lines of the parent other than "end"
+	Asked  chan string // lines from the parent, other than "end"
 }
 
-// Env returns the variables that tell a child its task.
+// Env returns the environment variables with a child's task.
 func Env(dir string, id int, work string, seed uint64) []string {
 	return []string{"EVERHEAP_TEST_DIR=" + dir, fmt.Sprint("EVERHEAP_TEST_ID=", id), "EVERHEAP_TEST_WORK=" + work, fmt.Sprint("EVERHEAP_TEST_SEED=", seed)}
 }
 
-// NewInChild reads the task, and begins to listen to the parent.
+// NewInChild reads the task, and starts to read lines from the parent.
 func NewInChild() *InChild {
 	id, _ := strconv.Atoi(os.Getenv("EVERHEAP_TEST_ID"))
 	seed, _ := strconv.ParseUint(os.Getenv("EVERHEAP_TEST_SEED"), 10, 64)
@@ -303,7 +302,7 @@ func (c *InChild) Open(opts ...everheap.Option) (*everheap.Space, error) {
 // TestWindow is the maximum size of the spaces in these tests.
 const TestWindow = 1 << 30
 
-// Say writes one line, in one piece, so that a kill cannot tear it.
+// Say writes one line with one call, so that a kill cannot tear it.
 func Say(word string, args ...any) {
 	os.Stdout.WriteString(strings.TrimSuffix(fmt.Sprintln(append([]any{word}, args...)...), "\n") + "\n")
 }
@@ -311,13 +310,13 @@ func Say(word string, args ...any) {
 // Ack tells the parent that transaction n returned.
 func Ack(n uint64) { Say("ack", n, time.Now().UnixNano()) }
 
-// Failed tells the parent of an error; its result is the child's status.
+// Failed tells the parent of an error, and returns the exit status for the child.
 func Failed(doing string, err error) int {
 	Say("fail", doing+":", strings.ReplaceAll(err.Error(), "\n", " | "))
 	return 0
 }
 
-// Again runs a transaction until it is not taken over any more.
+// Again runs a transaction until it ends without being taken over.
 func Again(transact func() error) error {
 	for {
 		err := transact()
@@ -328,7 +327,7 @@ func Again(transact func() error) error {
 	}
 }
 
-// Long is how long a child may take for all of its work.
+// Long is how long a child may take for all its work.
 const Long = 5 * time.Minute
 
 // UsedCPU returns the processor time that this process has used.

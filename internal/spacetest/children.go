@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// The holder keeps a View open and compares what it sees when it is asked.
+// The holder keeps a View open, and compares its contents when the parent asks.
 func init() { Children["holder"] = holderChild }
 
 func holderChild() int {
@@ -54,7 +54,7 @@ func holderChild() int {
 	return 0
 }
 
-// An unflushed child commits, writes nothing to the disk, and waits to be killed.
+// An unflushed child commits without writing anything to the disk, and waits to be killed.
 func init() { Children["unflushed"] = unflushedChild }
 
 func unflushedChild() int {

@@ -44,9 +44,9 @@ func thread(i int) *post {
 }
 
 const (
-	ContentWords = 300 // entries: enough for inner nodes that split twice
+	ContentWords = 300 // entries: enough that inner nodes split twice
 	contentPosts = 40
-	contentLarge = 100_000 // bytes of one value, which takes a run
+	contentLarge = 100_000 // bytes of one value, which needs a run
 )
 
 // WriteContents fills a space.
@@ -83,7 +83,7 @@ func WriteContents(t *testing.T, s *everheap.Space) {
 		return nil
 	})
 	Must(t, large.Set(s, 1, bytes.Repeat([]byte("everheap"), contentLarge/8)))
-	w := OpenWorld(t, s) // an object of each kind, and many that they lead to
+	w := OpenWorld(t, s) // an object of each kind, and many that they refer to
 	w.Fill(t, s, 2)
 	w.Upset(t, s)
 	seen, err := everheap.OpenMap[string, string](s, "seen")
@@ -97,7 +97,7 @@ func WriteContents(t *testing.T, s *everheap.Space) {
 	})
 }
 
-// VerifyContents compares a space with what WriteContents wrote.
+// VerifyContents compares a space with the contents of WriteContents.
 func VerifyContents(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	words, err := everheap.OpenMap[string, int](s, "words")
@@ -128,7 +128,7 @@ func VerifyContents(t *testing.T, s *everheap.Space) {
 	}
 	b, err := large.Get(s, 1)
 	if Must(t, err); !bytes.Equal(b, bytes.Repeat([]byte("everheap"), contentLarge/8)) {
-		t.Fatalf("the large value has %d bytes, or other ones", len(b))
+		t.Fatalf("the large value, of %d bytes, is wrong", len(b))
 	}
 	seen, err := everheap.OpenMap[string, string](s, "seen")
 	Must(t, err)
@@ -140,16 +140,16 @@ func VerifyContents(t *testing.T, s *everheap.Space) {
 		return nil
 	}))
 	if len(want) < 100 {
-		t.Fatalf("%d things are to be seen", len(want))
+		t.Fatalf("the world has only %d things", len(want))
 	}
 	Agree(t, "golden", OpenWorld(t, s).LookAt(t, s, ""), want)
 }
 
-// DurableFiles are the files of a space that survive a loss of power.
+// DurableFiles has the files of a space that survive a power loss.
 var DurableFiles = []string{"heap", "journal"}
 
-// PinContents makes a checkpoint of the golden contents, and changes some of them and
-// back: so that a checkpoint and the newest version share most and differ.
+// PinContents creates a checkpoint of the golden contents, and changes some of them and
+// back. So the checkpoint and the newest version share most blocks but not all.
 func PinContents(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	words, err := everheap.OpenMap[string, int](s, "words")
@@ -167,13 +167,13 @@ func PinContents(t *testing.T, s *everheap.Space) {
 	Must(t, s.DropCheckpoint("dropped"))
 }
 
-// VerifyPinned verifies the checkpoints of zpinGolden.
+// VerifyPinned verifies the checkpoints of PinContents.
 func VerifyPinned(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	list, err := s.Checkpoints()
 	Must(t, err)
 	if len(list) != 2 {
-		t.Fatalf("there are the checkpoints %v", list)
+		t.Fatalf("the checkpoints are %v", list)
 	}
 	for name, want := range map[string]int{"golden": ContentWords, "without words": 0} {
 		err := s.ViewAt(name, func(tx *everheap.Tx) error {

@@ -17,8 +17,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// A Fleet is a space with a bank in it, the children that work on it, and what
-// the test knows they were told.
+// A Fleet is a space with a bank, the children that work on it, and the acknowledgements
+// that the test knows of.
 type Fleet struct {
 	T        testing.TB
 	Dir      string
@@ -28,12 +28,12 @@ type Fleet struct {
 	bank     Bank
 	Children map[int]*Child
 	work     map[int]string
-	known    map[int]uint64 // transactions of children that are gone, at the least
-	Durable  map[int]uint64 // those of them that survive power loss, at the least
+	known    map[int]uint64 // for children that are gone: how many transactions they must have, at least
+	Durable  map[int]uint64 // how many of those survive a power loss, at least
 	starts   uint64
-	dropped  uint64        // objects that this process has collected
-	Slowest  time.Duration // for which a child was kept from its next commit
-	Point    string        // where a child was armed last
+	dropped  uint64        // how many objects this process has collected
+	Slowest  time.Duration // the longest time for which a child had to wait for its next commit
+	Point    string        // the last point at which a child was armed
 }
 
 // NewFleet creates the space and starts n children, with ids from 1.
@@ -60,8 +60,8 @@ func NewFleet(t *testing.T, r *rand.Rand, n int, work string) *Fleet {
 	return f
 }
 
-// keep says what can be found out when the test has failed and the children are dead, and keeps the
-// files of the space as they are, with what processes have noted.
+// keep logs what it can find out after the test has failed and the children are dead, and
+// copies the files of the space, with the events that the processes have noted.
 func (f *Fleet) keep() {
 	if f.Point != "" {
 		f.T.Logf("the last point at which a child was to die or stop: %s", f.Point)
@@ -112,8 +112,8 @@ func (f *Fleet) Start(id int, work string, more ...string) *Child {
 	return c
 }
 
-// Arrive waits until a child works, and compares what it found with what its
-// predecessor was told: all of that, and at most one transaction more.
+// Arrive waits until a child works, and compares the transactions that it found with those
+// that its predecessor was told of: it must have found all of these, and at most one more.
 func (f *Fleet) Arrive(id int) {
 	f.T.Helper()
 	c := f.Children[id]
@@ -121,8 +121,7 @@ func (f *Fleet) Arrive(id int) {
 	f.Found(id)
 }
 
-// Found compares what a child found when it started, if it came that far, with
-// what its predecessor was told.
+// Found makes the comparison of Arrive, if the child has come that far.
 func (f *Fleet) Found(id int) {
 	if c := f.Children[id]; c.Started.Load() {
 		f.survived(id, c.First.Load())
@@ -130,30 +129,30 @@ func (f *Fleet) Found(id int) {
 	}
 }
 
-// survived fails the test unless n is what can be left of a dead child's work.
+// survived fails the test unless a dead child may have left n transactions.
 func (f *Fleet) survived(id int, n uint64) {
 	f.T.Helper()
 	if known := f.known[id]; n < known || n > known+1 {
-		f.T.Errorf("child %d: %d transactions had returned when it died, %d are there", id, known, n)
+		f.T.Errorf("child %d: %d transactions had returned when it died, %d are in the space", id, known, n)
 	}
 }
 
-// Kill kills a child and remembers what it was told last.
+// Kill kills a child, and remembers the last transaction that it was told of.
 func (f *Fleet) Kill(id int) {
 	c := f.Children[id]
 	c.Kill()
 	f.Bury(id)
 }
 
-// Bury takes note of a child that is gone.
+// Bury notes the transactions of a child that is gone.
 func (f *Fleet) Bury(id int) {
 	f.known[id] = max(f.known[id], f.Children[id].Acked.Load())
 	f.Durable[id] = max(f.Durable[id], f.Children[id].Durable.Load())
 	delete(f.Children, id)
 }
 
-// Progress fails the test if one of the children other than those given does not
-// commit in time, counted from the given moment.
+// Progress fails the test if a child, other than those in except, does not commit in time
+// after since.
 func (f *Fleet) Progress(since time.Time, except ...int) {
 	f.T.Helper()
 	skip := map[int]bool{}
@@ -185,7 +184,7 @@ func (f *Fleet) Verify() {
 		}
 		for id, n := range told {
 			if owns[Own(id)] < n {
-				f.T.Errorf("child %d: %d transactions have returned, %d are there", id, n, owns[Own(id)])
+				f.T.Errorf("child %d: %d transactions have returned, %d are in the space", id, n, owns[Own(id)])
 			}
 		}
 		for id := range f.known {
@@ -198,7 +197,7 @@ func (f *Fleet) Verify() {
 	if err != nil {
 		f.T.Error(err)
 	}
-	if f.Rng.IntN(3) == 0 { // also if a child collects, or did when it died
+	if f.Rng.IntN(3) == 0 { // even if a child collects, or collected when it died
 		stats, err := f.Space.Collect(context.Background())
 		Must(f.T, err)
 		f.dropped += stats.Dropped
@@ -208,15 +207,15 @@ func (f *Fleet) Verify() {
 	Must(f.T, err)
 	for _, pin := range pins {
 		err := f.Space.ViewAt(pin.Name, func(tx *everheap.Tx) error { _, err := f.bank.Audit(tx); return err })
-		if err != nil && !errors.Is(err, everheap.ErrNotFound) { // a child has dropped it
+		if err != nil && !errors.Is(err, everheap.ErrNotFound) { // ErrNotFound: a child has dropped it
 			f.T.Errorf("checkpoint %s: %v", pin.Name, err)
 		}
 	}
 	CheckSpace(f.T, f.Space)
 }
 
-// Forget gives up what is known, and takes what is there for it: power is lost,
-// and what was on disk counts. That is all that was durable, at the least.
+// Forget replaces the test's knowledge by the contents of the space, after a power loss.
+// These must include everything that was durable.
 func (f *Fleet) Forget() {
 	f.T.Helper()
 	err := f.Space.View(func(tx *everheap.Tx) error {
@@ -227,7 +226,7 @@ func (f *Fleet) Forget() {
 		for id, known := range f.known {
 			n := owns[Own(id)]
 			if n > known+1 || n < f.Durable[id] {
-				f.T.Errorf("child %d: %d transactions had returned when it died, %d of them durable; %d are there", id, known, f.Durable[id], n)
+				f.T.Errorf("child %d: %d transactions had returned when it died, %d of them durable; %d are in the space", id, known, f.Durable[id], n)
 			}
 			f.known[id] = n
 		}
@@ -237,8 +236,8 @@ func (f *Fleet) Forget() {
 	CheckSpace(f.T, f.Space)
 }
 
-// Everybody kills all children, and closes this process's handle before that if
-// last is set: so the last one to use the space dies.
+// Everybody kills all children. If last is set it first closes this process's handle, so
+// that the last process to use the space is killed.
 func (f *Fleet) Everybody(last bool) {
 	f.T.Helper()
 	if last {

@@ -19,26 +19,26 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// lockWork takes locks and verifies that nobody else has them, by marks in a file: who
-// has a mutex writes who he is, and zero before he unlocks it. So whoever locks it
-// finds zero, unless he is told that the holder died; and finds his own mark in the
-// end.
+// lockWork takes locks, and verifies by marks in a file that no other child has them. The
+// holder of a mutex writes its ID as the mark, and zero before it unlocks. So the next
+// holder finds zero, unless it is told that the previous holder died; and at the end it
+// finds its own mark.
 type lockWork struct {
 	s     *everheap.Space
 	id    uint64
 	marks *os.File
-	count bool // others like this one are never killed: so units are counted
+	count bool // no child is killed, so permits can be counted
 	Steps atomic.Uint64
 }
 
 const (
-	workNames = 1500 // more than there are entries
+	workNames = 1500 // more than the space has entries for named locks
 	WorkUnits = 3
-	marksSize = (workNames + 64 + 64) * 8 // of mutexes, and of who has a unit of the semaphores
+	marksSize = (workNames + 64 + 64) * 8 // marks of mutexes, and of the holders of permits
 )
 
-// NewLockWork opens the marks of the space. Those of another live file count for
-// nothing: all its locks are free.
+// NewLockWork opens the marks of the space. A new live file has new marks, since all its
+// locks are free.
 func NewLockWork(s *everheap.Space, id int, count bool) (*lockWork, error) {
 	dir := s.Stats().Dir
 	live, err := os.Open(filepath.Join(dir, "live"))
@@ -70,7 +70,7 @@ func (w *lockWork) setMark(at int64, v uint64) error {
 	return err
 }
 
-// lockPatience is how long the work waits for a holder, who may stand still.
+// lockPatience is how long the work waits for a holder, which may stand still.
 const lockPatience = 200 * time.Millisecond
 
 // mutex locks a mutex for a moment.
@@ -91,7 +91,7 @@ func (w *lockWork) mutex(i int, hold time.Duration) error {
 		return err
 	}
 	if found != 0 && !died {
-		return fmt.Errorf("child %d locked the mutex %d and found the mark of child %d; no death was told", w.id, i, found)
+		return fmt.Errorf("child %d locked the mutex %d and found the mark of child %d, but was not told that it died", w.id, i, found)
 	}
 	if err := w.setMark(at, w.id); err != nil {
 		return err
@@ -109,7 +109,7 @@ func (w *lockWork) mutex(i int, hold time.Duration) error {
 	return m.Unlock()
 }
 
-// unit has a unit for a moment, in the given place of this child.
+// unit holds a permit for a moment, with the mark at the given place of this child.
 func (w *lockWork) unit(name string, n int, place int, hold time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
@@ -138,7 +138,7 @@ func (w *lockWork) unit(name string, n int, place int, hold time.Duration) error
 			}
 		}
 		if have > n {
-			return fmt.Errorf("%d have a unit of %d", have, n)
+			return fmt.Errorf("%d children hold a permit of %d", have, n)
 		}
 	}
 	time.Sleep(hold)
@@ -174,7 +174,7 @@ func (w *lockWork) Run(group *sync.WaitGroup, over *atomic.Bool, seed uint64) {
 		return nil
 	})
 	loop(1, func(r *rand.Rand) error { return w.mutex(r.IntN(2), hold(r)) })
-	for g := range 2 { // two, so that a process waits although it is the only one
+	for g := range 2 { // two, so that one waits even in the only process
 		loop(2+uint64(g), func(r *rand.Rand) error {
 			if r.IntN(2) == 0 {
 				return w.unit("one", 1, g, hold(r))

@@ -12,13 +12,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Children are the programs that tests run in processes of their own: this very
-// test binary, started again with EVERHEAP_CHILD set to a name in this map. The
-// test files enter theirs in init.
+// Children has the programs that tests run in separate processes, by name: this test binary,
+// started again with EVERHEAP_CHILD set to the name. The test files add theirs in init.
 var Children = map[string]func() int{}
 
-// Main is for TestMain: it runs a child, or the tests, and returns the status of the
-// process. After the tests it calls the functions; then no goroutine may be left.
+// Main is for TestMain: it runs a child, or the tests, and returns the exit status. After
+// the tests it calls the functions in after; then no goroutine may be left.
 func Main(m *testing.M, after ...func()) int {
 	if name := os.Getenv("EVERHEAP_CHILD"); name != "" {
 		child, ok := Children[name]
@@ -30,7 +29,7 @@ func Main(m *testing.M, after ...func()) int {
 	}
 	flag.Parse()
 	if !given("rapid.checks") {
-		_ = flag.Set("rapid.checks", strconv.Itoa(Scaled(4))) // where there is such a flag
+		_ = flag.Set("rapid.checks", strconv.Itoa(Scaled(4))) // no effect in a binary without this flag
 	}
 	if !given("rapid.steps") {
 		_ = flag.Set("rapid.steps", "40")
@@ -39,9 +38,9 @@ func Main(m *testing.M, after ...func()) int {
 		_ = flag.Set("rapid.seed", strconv.FormatUint(*SeedFlag, 10))
 	}
 	if !given("rapid.nofailfile") {
-		_ = flag.Set("rapid.nofailfile", "true") // the seed is printed, and replays the failure
+		_ = flag.Set("rapid.nofailfile", "true") // the printed seed replays the failure
 	}
-	home, err := os.MkdirTemp("", "everheap-home-") // the tests see no spaces of the user
+	home, err := os.MkdirTemp("", "everheap-home-") // so that tests do not see the user's spaces
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -15,15 +15,14 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Mirror is a copy of one collection that is made of nothing but what a watcher of it is
-// told.
+// Mirror is a copy of one collection, made only from the changes that a watcher gets.
 type Mirror[K comparable, V any] struct {
 	sync.Mutex
 	entries map[K]V
 	version everheap.Version
 }
 
-// apply takes in a change, which must begin where the mirror is.
+// apply applies a change, whose old value must be the mirror's.
 func (m *Mirror[K, V]) apply(c everheap.Change[K, V], equal func(a, b V) bool) error {
 	m.Lock()
 	defer m.Unlock()
@@ -44,7 +43,7 @@ func (m *Mirror[K, V]) apply(c everheap.Change[K, V], equal func(a, b V) bool) e
 	return nil
 }
 
-// mirrors are the copies of what is in a bank.
+// mirrors has copies of a bank's collections.
 type mirrors struct {
 	counters Mirror[string, uint64]
 	left     Mirror[uint64, Record]
@@ -72,8 +71,8 @@ func Follow[K comparable, V any](m *Mirror[K, V], seq iter.Seq2[everheap.Change[
 	return errors.New("the loop ended without an error")
 }
 
-// run follows a bank until the context ends. heard is called with the number of
-// transactions after each version.
+// run follows a bank until the context ends. It calls heard with the number of transactions
+// after each version.
 func (m *mirrors) run(ctx context.Context, s *everheap.Space, b Bank, side *sync.WaitGroup, heard func(n uint64)) {
 	run := func(what string, fn func() error) {
 		side.Go(func() {
@@ -120,7 +119,7 @@ func (m *mirrors) run(ctx context.Context, s *everheap.Space, b Bank, side *sync
 // Alike is the equality of most mirrors.
 func Alike[T comparable](a, b T) bool { return a == b }
 
-// differ says what a mirror lacks of the newest version; "" if it is the same.
+// differ names a collection whose mirror differs from the newest version; "": none.
 func (m *mirrors) differ(tx *everheap.Tx, b Bank) string {
 	switch {
 	case !Mirrored(&m.counters, b.counters.All(tx), Alike):
@@ -151,9 +150,9 @@ func Mirrored[K comparable, V any](m *Mirror[K, V], all iter.Seq2[K, *V], equal 
 	return len(left) == 0
 }
 
-// A watcher is a child that follows a bank. It acknowledges the number of transactions
-// that it has been told of, and says, when it is asked after the last one, whether its
-// mirrors are what is there. Its work may be "readonly".
+// A watcher is a child that follows a bank. It acknowledges the number of transactions that
+// it has heard of. When the parent asks, after the last transaction, it says whether its
+// mirrors equal the bank. Its work may be "readonly".
 func init() { Children["watcher"] = watcherChild }
 
 func watcherChild() int {
@@ -187,7 +186,7 @@ func watcherChild() int {
 			began := UsedCPU()
 			time.Sleep(time.Second)
 			Say("used", (UsedCPU() - began).Milliseconds())
-		case "compare": // nobody writes any more
+		case "compare": // no process writes from now on
 			lacks := "everything"
 			same := Wait(Patience, func() bool {
 				err = s.View(func(tx *everheap.Tx) error { lacks = m.differ(tx, b); return nil })
@@ -216,7 +215,7 @@ func (f *Fleet) StartWatching(work string, more ...string) *Child {
 	return StartChild(f.T, "watcher", append(Env(f.Dir, 100+int(f.starts), work, f.seed+f.starts), more...)...)
 }
 
-// Transactions returns how many transactions there have been.
+// Transactions returns how many transactions the bank has had.
 func (f *Fleet) Transactions() (n uint64) {
 	f.T.Helper()
 	n, err := f.bank.counters.Get(f.Space, "shared")
@@ -226,24 +225,24 @@ func (f *Fleet) Transactions() (n uint64) {
 	return n
 }
 
-// Hears waits until a watcher has been told of so many transactions.
+// Hears waits until a watcher has heard of n transactions.
 func (c *Child) Hears(n uint64) {
 	c.T.Helper()
-	c.Await(fmt.Sprintf("what transaction %d made", n), func() bool { return c.Acked.Load() >= n })
+	c.Await(fmt.Sprintf("the changes of transaction %d", n), func() bool { return c.Acked.Load() >= n })
 }
 
-// Comes asks a watcher whether its mirrors are what is there.
+// Comes asks a watcher whether its mirrors equal the bank.
 func (c *Child) Comes(asked string) {
 	c.T.Helper()
 	before := c.Heard("mirrored")
 	c.Tell("compare")
 	c.Await("the comparison "+asked, func() bool { return c.Heard("mirrored") > before })
 	if c.Heard("mirrored false") > 0 {
-		c.T.Errorf("%s a watcher has other %s than there are", asked, c.Rest("mirrored false "))
+		c.T.Errorf("%s a watcher's %s differ from the bank's", asked, c.Rest("mirrored false "))
 	}
 }
 
-// Show writes a change as one line.
+// Show formats a change as one line.
 func Show[K comparable, V any](c everheap.Change[K, V]) string {
 	s := fmt.Sprint(c.Kind(), " ", c.Key)
 	if c.Old != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// SamePersonV1 compares a person with what it must be.
+// SamePersonV1 compares a person with PersonOf(i).
 func SamePersonV1(p *PersonV1, i int) error {
 	want := PersonOf(i)
 	if p == nil || p.Name != want.Name || p.Age != want.Age || !p.Gone || len(p.Mails) != len(want.Mails) || (p.Boss == nil) != (want.Boss == nil) {
@@ -26,8 +26,8 @@ func SamePersonV1(p *PersonV1, i int) error {
 	return nil
 }
 
-// The types of the people in these tests, before and after. Their names differ, as
-// those of types in one program must; in two programs they would be the same.
+// The types of people, before and after a type migration. They have two names, since they
+// are in one program; in two programs they would have the same name.
 type (
 	PersonV1 struct {
 		Name  string
@@ -54,7 +54,7 @@ type (
 	}
 )
 
-// PersonOf makes the i-th person.
+// PersonOf returns the i-th person.
 func PersonOf(i int) PersonV1 {
 	a := PersonV1{Name: fmt.Sprint("name ", i), Age: int32(i), Gone: true}
 	for j := range i % 4 {
@@ -67,7 +67,7 @@ func PersonOf(i int) PersonV1 {
 	return a
 }
 
-// Evolved is what becomes of a person.
+// Evolved returns a person after the type migration.
 func Evolved(a PersonV1) PersonV2 {
 	b := PersonV2{Age: int64(a.Age), Title: a.Name}
 	for _, m := range a.Mails {
@@ -80,7 +80,7 @@ func Evolved(a PersonV1) PersonV2 {
 	return b
 }
 
-// FillPeople makes the map "people" with n of them.
+// FillPeople creates the map "people" with n people.
 func FillPeople(t testing.TB, s *everheap.Space, n int) everheap.Map[string, PersonV1] {
 	t.Helper()
 	m, err := everheap.OpenMap[string, PersonV1](s, "people")
@@ -96,8 +96,7 @@ func FillPeople(t testing.TB, s *everheap.Space, n int) everheap.Map[string, Per
 	return m
 }
 
-// VerifyPeople compares the map "people" with what it must hold after n of them
-// evolved.
+// VerifyPeople compares the map "people" with n people after the type migration.
 func VerifyPeople(t testing.TB, sc everheap.Scope, n int) everheap.Map[string, PersonV2] {
 	t.Helper()
 	m, err := everheap.OpenMap[string, PersonV2](sc, "people")
@@ -112,13 +111,13 @@ func VerifyPeople(t testing.TB, sc everheap.Scope, n int) everheap.Map[string, P
 			t.Fatalf("person %d is %+v, want %+v", i, got, want)
 		}
 		if got.Boss != nil && got.Boss.Boss != got.Boss {
-			t.Fatalf("person %d: the boss is not his own any more", i)
+			t.Fatalf("person %d: the boss is no longer the person itself", i)
 		}
 	}
 	return m
 }
 
-// SamePerson compares people, whose bosses go round in circles.
+// SamePerson compares people, whose bosses form cycles.
 func SamePerson(a, b PersonV2) bool {
 	if (a.Boss == nil) != (b.Boss == nil) || a.Boss != nil && (a.Boss.Title != b.Boss.Title || a.Boss.Age != b.Boss.Age) {
 		return false

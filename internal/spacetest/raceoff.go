@@ -2,5 +2,5 @@
 
 package spacetest
 
-// RaceEnabled says that the tests run under the race detector, several times as slow.
+// RaceEnabled says whether the tests run under the race detector, which is several times slower.
 const RaceEnabled = false

@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// CopySpace copies the files of a space that survive a loss of power, and the live file
-// if there is one, as cp -r does.
+// CopySpace copies the files of a space that survive a power loss, and the live file if
+// there is one, as cp -r does.
 func CopySpace(t testing.TB, from, to string) {
 	t.Helper()
 	Must(t, os.Mkdir(to, 0o700))
@@ -29,8 +29,7 @@ func CopySpace(t testing.TB, from, to string) {
 	}
 }
 
-// Rewriters are the two ways to write a closed space anew; each one leaves all but
-// addresses as it is.
+// Rewriters has the operations that rewrite a closed space; they change only addresses.
 var Rewriters = map[string]func(dir string, opts ...everheap.Option) error{
 	"rebase": func(dir string, opts ...everheap.Option) error {
 		return everheap.Rebase(context.Background(), dir, 0, opts...)
@@ -39,7 +38,7 @@ var Rewriters = map[string]func(dir string, opts ...everheap.Option) error{
 		_, err := everheap.Compact(context.Background(), dir, opts...)
 		return err
 	},
-	"resize": func(dir string, opts ...everheap.Option) error { // to a window twice as large, and back, in turns
+	"resize": func(dir string, opts ...everheap.Option) error { // alternately to a window twice as large, and back
 		info, err := everheap.Describe(dir)
 		if err != nil {
 			return err
@@ -62,7 +61,7 @@ func HasFile(dir, name string) bool {
 	return err == nil
 }
 
-// spaceFiles are the bytes of all files in a directory.
+// spaceFiles has the contents of all files in a directory.
 type spaceFiles struct {
 	Dir   string
 	Files map[string][]byte
@@ -80,8 +79,8 @@ func SpaceBytes(t *testing.T, dir string) spaceFiles {
 	return f
 }
 
-// Unchanged fails the test if the directory holds anything else now. A live file that
-// belonged to another file may be gone.
+// Unchanged fails the test if the files in the directory have changed. A live file that
+// belonged to another heap file may be gone.
 func (f spaceFiles) Unchanged(t *testing.T) {
 	t.Helper()
 	now := SpaceBytes(t, f.Dir)

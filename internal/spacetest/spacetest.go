@@ -1,15 +1,16 @@
 //go:build unix
 
-// Package spacetest is what the tests of spaces have in common, in the root and in the
-// packages of test: rounds with seeds, spaces that are checked at the end, a way to what
-// is behind a space, and contents that tell whether they are whole. It is for tests only.
+// Package spacetest has the common parts of tests of spaces, in the root and in the packages
+// of test: rounds with seeds, spaces that are checked at the end of a test, access to the
+// engine of a space, and contents that prove whether they are consistent. It is only for
+// tests.
 //
-// Its terms: a child is a process that runs a part of a test (child.go); a bank is the
-// content of a space that many children change (bank.go), a fleet a bank with its children
-// (fleet.go), and mirrors are what a watcher makes of a bank (mirror.go); lock work is what
-// children do with named locks (lockwork.go). A world is a space with objects of all kinds
-// (world.go); a dump is what a backup holds (backup.go). A test that needs a process and
-// its lines, and none of this, takes package proctest.
+// Terms: a child is a process that runs a part of a test (child.go). A bank is contents of a
+// space that many children change (bank.go); a fleet is a bank with its children (fleet.go);
+// mirrors are a watcher's copies of a bank's collections (mirror.go). Lock work is the
+// children's use of named locks (lockwork.go). A world is a space with objects of all kinds
+// (world.go). A dump has the contents of a backup (backup.go). A test that needs only a
+// process and its lines uses package proctest.
 //
 // Start reading at Main, then Rounds, Open and Child.
 package spacetest
@@ -40,9 +41,9 @@ var (
 	soakFlag = flag.Duration("everheap.soak", 0, "how long each random test goes on; 0: a few rounds")
 )
 
-// Scaled makes of the number of rounds of a long run, one with -everheap.soak, what there
-// is time for whenever all packages are tested: half of it, a quarter with -short, and a
-// quarter of that with the race detector.
+// Scaled reduces a number of rounds unless -everheap.soak is set: to half of it, to a
+// quarter with -short, and to a quarter of that under the race detector. So testing all
+// packages takes a reasonable time.
 func Scaled(n int) int {
 	if RaceEnabled {
 		n /= 4
@@ -56,9 +57,9 @@ func Scaled(n int) int {
 	return max(n, 1)
 }
 
-// Rounds calls fn n times, scaled, each time with another random source, or for
-// as long as -everheap.soak says. The failing round's seed is printed; running
-// with -everheap.seed set to it makes that round the first.
+// Rounds calls fn Scaled(n) times, each time with another random source, or for as long as
+// -everheap.soak says. It prints the seed of a round that fails; with -everheap.seed set to
+// that, this round is the first.
 func Rounds(t *testing.T, n int, fn func(t *testing.T, r *rand.Rand)) {
 	t.Helper()
 	seed := *SeedFlag
@@ -81,9 +82,9 @@ func Rounds(t *testing.T, n int, fn func(t *testing.T, r *rand.Rand)) {
 // Small is the maximum size of the spaces of most tests.
 const Small = 256 << 20
 
-// Created returns options for a space that gets a maximum size if it is not there yet.
+// Created returns options that set a maximum size if the space does not exist yet.
 func Created(dir string, bytes uint64, opts ...everheap.Option) []everheap.Option {
-	if entry, found, _ := registry.Open("").Lookup(dir); found { // it is a name
+	if entry, found, _ := registry.Open("").Lookup(dir); found { // dir is a name
 		dir = entry.Dir
 	}
 	if _, err := os.Stat(filepath.Join(dir, "heap")); err == nil {
@@ -92,9 +93,9 @@ func Created(dir string, bytes uint64, opts ...everheap.Option) []everheap.Optio
 	return append([]everheap.Option{everheap.WithMaxSize(bytes)}, opts...)
 }
 
-// Open opens a space for a test; its options come after a small maximum size. At
-// the end of the test the space is checked, opened again for it if need be, and
-// closed.
+// Open opens a space for a test, with a small maximum size and then the given options. At
+// the end of the test it checks the space, which it opens again if it was closed, and closes
+// it.
 func Open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
 	s, err := everheap.Open(dir, Created(dir, Small, opts...)...)
@@ -122,7 +123,7 @@ func Open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	return s
 }
 
-// Scratch opens a new space in a directory of its own.
+// Scratch opens a new space in a new directory.
 func Scratch(t testing.TB, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
 	return Open(t, filepath.Join(t.TempDir(), "s"), opts...)
@@ -182,8 +183,8 @@ func Must(t testing.TB, err error) {
 	}
 }
 
-// Within fails the test if fn takes longer than it ever should: it hangs. What all
-// goroutines do then is shown.
+// Within panics if fn takes longer than d, which means that it hangs. So the stacks of all
+// goroutines are printed.
 func Within(t testing.TB, d time.Duration, what string, fn func()) {
 	t.Helper()
 	watch := time.AfterFunc(d, func() {
@@ -194,8 +195,8 @@ func Within(t testing.TB, d time.Duration, what string, fn func()) {
 	fn()
 }
 
-// Receive waits for a value, or for the end of the channel, and fails the test if that
-// does not come: what it waits for may have failed in another goroutine.
+// Receive waits for a value from the channel, or until it is closed, and fails the test if
+// it waits too long: the sender may have failed in another goroutine.
 func Receive[T any](t interface {
 	Helper()
 	Fatalf(string, ...any)
@@ -209,15 +210,15 @@ func Receive[T any](t interface {
 	return v
 }
 
-// Patient is a context for what should take a moment.
+// Patient returns a context that ends after Patience.
 func Patient(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// NoneLeft fails the test if there are goroutines that were not there before. Some need a
-// while to end on a machine that has much to do.
+// NoneLeft fails the test if there are goroutines that did not exist before. It waits for
+// some time, since on a busy machine goroutines need longer to end.
 func NoneLeft(t testing.TB, before goleak.Option) {
 	t.Helper()
 	var err error
@@ -226,10 +227,10 @@ func NoneLeft(t testing.TB, before goleak.Option) {
 	}
 }
 
-// IsNotFound reports whether an error says that the key is not there.
+// IsNotFound reports whether an error says that the key was not found.
 func IsNotFound(err error) bool { return errors.Is(err, everheap.ErrNotFound) }
 
-// Collect collects, and must succeed.
+// Collect runs a collection that must succeed.
 func Collect(t testing.TB, s *everheap.Space) everheap.CollectStats {
 	t.Helper()
 	stats, err := s.Collect(context.Background())
@@ -237,7 +238,7 @@ func Collect(t testing.TB, s *everheap.Space) everheap.CollectStats {
 	return stats
 }
 
-// Holds compares a map with what it must hold.
+// Holds compares a map with the entries that it must have.
 func Holds(t testing.TB, s *everheap.Space, m everheap.Map[int, string], want map[int]string) {
 	t.Helper()
 	if n, err := m.Len(s); n != len(want) || err != nil {
@@ -250,7 +251,7 @@ func Holds(t testing.TB, s *everheap.Space, m everheap.Map[int, string], want ma
 	}
 }
 
-// ExpectError fails the test unless err is the target and its text has the parts.
+// ExpectError fails the test unless err is the target and its text contains the parts.
 func ExpectError(t *testing.T, err, target error, parts ...string) {
 	t.Helper()
 	if !errors.Is(err, target) {
@@ -267,8 +268,8 @@ func ExpectError(t *testing.T, err, target error, parts ...string) {
 // Second returns the error of a call that has two results.
 func Second[T any](_ T, err error) error { return err }
 
-// Difference describes how two values differ; "" if they do not. The fast look
-// comes first: cmp takes a hundred times as long.
+// Difference describes how two values differ; "" if they do not. It compares them in a fast
+// way first: cmp takes a hundred times as long.
 func Difference(want, got any) string {
 	if reflect.DeepEqual(want, got) {
 		return ""
@@ -276,17 +277,17 @@ func Difference(want, got any) string {
 	return cmp.Diff(want, got, cmpopts.EquateEmpty())
 }
 
-// ErrOfTest is the error of functions that are to fail.
+// ErrOfTest is the error of functions that must fail.
 var ErrOfTest = errors.New("an error of the test")
 
-// Soon is a context that ends in a moment.
+// Soon returns a context that ends in a moment.
 func Soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// MemoryDir makes a directory, in memory if that is possible.
+// MemoryDir creates a directory, in memory if possible.
 func MemoryDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "everheap-cut-")
@@ -300,7 +301,7 @@ func MemoryDir(t testing.TB) string {
 // Background is a context without an end.
 var Background = context.Background()
 
-// Agree compares what two versions hold.
+// Agree compares the contents of two versions.
 func Agree(t testing.TB, what string, got, want map[string]string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -16,15 +16,15 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Kind is a pair of key and value types for the model tests: its keys are
-// numbered, its values random.
+// Kind is a pair of key and value types for the model tests. Its keys are numbered, its
+// values are random.
 type Kind[K comparable, V any] struct {
 	Name  string
 	Key   func(i int) K
 	Value func(r *rand.Rand) V
 }
 
-// Compound has a field of every storable sort.
+// Compound has a field of every storable type.
 type Compound struct {
 	Name    string
 	Tags    []string
@@ -45,7 +45,7 @@ type TripleKey struct {
 	C float64
 }
 
-// oddKeys are strings that are easily got wrong; the other keys are numbered.
+// oddKeys has strings that are easy to get wrong; the other keys are numbered.
 var oddKeys = []string{"", "\x00", "\x00\x00", "\xff\xfe", "a\x00b", "a", "é", strings.Repeat("k", 300), strings.Repeat("k", 40000)}
 
 // StringKey returns a key: an odd one, or a numbered one.
@@ -56,8 +56,8 @@ func StringKey(i int) string {
 	return "key " + strconv.Itoa(i)
 }
 
-// RandomString is short most of the time; sometimes longer than the largest
-// block of an extent, or than an extent.
+// RandomString returns a string that is usually short, and sometimes longer than the largest
+// block of an extent or than an extent.
 func RandomString(r *rand.Rand) string {
 	n := r.IntN(100)
 	switch r.IntN(100) {
@@ -118,17 +118,17 @@ var (
 	FloatToStruct = Kind[float64, struct{}]{"float64 to nothing", func(i int) float64 { return float64(i-9) / 3 }, func(*rand.Rand) struct{} { return struct{}{} }}
 )
 
-// Convert makes a handle of one type out of one of another, as no program should:
-// there are other ways to get such a handle, by JSON for example.
+// Convert turns a handle of one type into a handle of another type. A program should not do
+// that, but can get such a handle in other ways, for example from JSON.
 func Convert[H, G any](h H) G { return *(*G)(unsafe.Pointer(&h)) }
 
-// SortedKey makes a key. They have much in common, so that words begin late.
+// SortedKey returns a key. All keys share a long prefix, so that the words of nodes begin late.
 func SortedKey(i int) string { return fmt.Sprintf("the key with the number %04d", i) }
 
 // Named is a string type with a name.
 type Named string
 
-// CompareKeys orders two keys as the documentation says, part by part.
+// CompareKeys compares two keys part by part, as the documentation says.
 func CompareKeys(a, b reflect.Value) int {
 	if x, ok := a.Interface().(time.Time); ok {
 		return x.Compare(b.Interface().(time.Time))
@@ -172,7 +172,7 @@ func CompareKeys(a, b reflect.Value) int {
 	return 0
 }
 
-// Index returns how many of the sorted keys are less than a key, and whether it is
+// Index returns how many of the sorted keys are less than a key, and whether the key is
 // among them.
 func Index[K comparable](keys []K, key K) (int, bool) {
 	return slices.BinarySearchFunc(keys, key, func(a, b K) int { return CompareKeys(reflect.ValueOf(a), reflect.ValueOf(b)) })

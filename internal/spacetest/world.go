@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Folder is a value that leads to an object of each kind, and by them to others.
+// Folder is a value with a handle to an object of each kind, which have handles to others.
 type Folder struct {
 	Name    string
 	Notes   []string
@@ -31,14 +31,14 @@ type author struct {
 	Works everheap.List[line]
 }
 
-// newFolder makes a folder with all that it leads to.
+// newFolder creates a folder with all objects that it refers to.
 func newFolder(tx *everheap.Tx, name string, n, depth int) (Folder, error) {
 	f := Folder{Name: name, Notes: []string{name, fmt.Sprint(n)}}
 	var errs [5]error
 	f.Counts, errs[0] = everheap.NewMap[string, int](tx)
 	f.Prices, errs[1] = everheap.NewSorted[int, string](tx)
 	f.Lines, errs[2] = everheap.NewList[line](tx)
-	f.Owner, errs[3] = everheap.New(tx, author{"owner of " + name, f.Lines}) // whose lines lead back to it
+	f.Owner, errs[3] = everheap.New(tx, author{"owner of " + name, f.Lines}) // whose lines refer back to it
 	if depth > 0 {
 		f.Folders, errs[4] = everheap.NewMap[string, Folder](tx)
 	}
@@ -62,7 +62,7 @@ type World struct {
 	Root    everheap.Ref[Folder]
 }
 
-// openWorld finds the objects, or creates them.
+// OpenWorld finds the objects, or creates them.
 func OpenWorld(t testing.TB, s *everheap.Space) (w World) {
 	t.Helper()
 	var err error
@@ -77,7 +77,7 @@ func OpenWorld(t testing.TB, s *everheap.Space) (w World) {
 	return w
 }
 
-// Fill makes a world of some size.
+// Fill fills a world; n determines its size.
 func (w World) Fill(t testing.TB, s *everheap.Space, n int) {
 	t.Helper()
 	Update(t, s, func(tx *everheap.Tx) error {
@@ -91,7 +91,7 @@ func (w World) Fill(t testing.TB, s *everheap.Space, n int) {
 	})
 }
 
-// Upset changes, deletes or adds something of everything, at all depths.
+// Upset changes, deletes or adds parts of everything, at all depths.
 func (w World) Upset(t testing.TB, s *everheap.Space) {
 	t.Helper()
 	Update(t, s, func(tx *everheap.Tx) error {
@@ -112,8 +112,8 @@ func (w World) Upset(t testing.TB, s *everheap.Space) {
 	})
 }
 
-// look returns all that a version of a world holds, by the way that leads to it. IDs are
-// part of it.
+// look returns the contents of a version of a world, by the path to each part. IDs are part
+// of the contents.
 func (w World) look(tx *everheap.Tx) map[string]string {
 	all := map[string]string{}
 	seen := map[everheap.ID]bool{}
@@ -161,8 +161,8 @@ func (w World) look(tx *everheap.Tx) map[string]string {
 			}
 		}
 	}
-	// The single values and lists first: a map is in no order, so which way leads to
-	// something first must not depend on it. What two folders share is under root.
+	// The single values and lists come first. A map has no order, so the first path to a
+	// part must not depend on it. Parts that two folders share are under root.
 	visitFolder("root", w.Root.Peek(tx))
 	for k, v := range w.Folders.All(tx) {
 		visitFolder("folders."+k, v)

@@ -15,10 +15,10 @@ const (
 	minWordBits = groupBits // the smallest bucket is one group
 	maxWordBits = 5
 	maxWords    = 1 << maxWordBits
-	// maxEntries is how many entries a bucket holds before it splits: with
-	// more, too many stand outside their own group.
+	// maxEntries is how many entries a bucket holds before it splits. With more, too many of
+	// them would be outside their own group.
 	maxEntries = 26
-	// mergeAt is how many entries two halves may have to become one again.
+	// mergeAt is how many entries two halves may have together when Delete joins them.
 	mergeAt = maxEntries / 2
 )
 
@@ -36,9 +36,9 @@ func wordBitsFor(n int) uint {
 	return w
 }
 
-// bucketWords views all words of a bucket, the header included. Buckets are
-// aligned to their size, since their sizes are classes that divide an extent:
-// hence a group is a cache line.
+// bucketWords views all words of a bucket, the header included. The sizes of buckets are
+// classes that divide an extent, so buckets are aligned to their size, and a group is a
+// cache line.
 func bucketWords(payload unsafe.Pointer, leaf format.Link) []uint64 {
 	return words(unsafe.Add(payload, -format.HeaderSize), 1<<leaf.WordBits())
 }
@@ -47,14 +47,15 @@ func groupAt(payload unsafe.Pointer, g uint) *[groupWords]uint64 {
 	return (*[groupWords]uint64)(unsafe.Add(payload, int(g*groupWords*8)-format.HeaderSize))
 }
 
-// homeGroup returns the group where an entry with the tag belongs: its upper
-// bits, which a split does not use up first.
+// homeGroup returns the group where an entry with the tag belongs. It takes the upper bits
+// of the tag, since splits use up the lower ones first.
 func homeGroup(tag uint64, last uint) uint { return uint(tag>>(64-groupBits)) & last }
 
-// match returns a bit for every word of a group that has the tag. It has no
-// branches, so that no position of the word is a surprise, and few instructions,
-// so that the processor can look ahead while the line is fetched: a word that
-// differs from the tag in the address bits only leaves a borrow.
+// match returns a bit for every word of a group that has the tag. It has no branches, so the
+// processor cannot mispredict the position of the word. It has few instructions, so the
+// processor can run ahead while it fetches the line. A word has the tag exactly if the two
+// differ only in the address bits: then their XOR is less than 2^48, and subtracting 2^48
+// borrows.
 func match(w *[groupWords]uint64, tag uint64) (found uint64) {
 	const limit = 1 << 48
 	var b uint64
@@ -97,7 +98,7 @@ func used(list []uint64) (n int) {
 	return n
 }
 
-// place enters a word into a bucket that has room (T4).
+// place puts a word into a bucket that has room (T4).
 func place(list []uint64, word uint64) {
 	last := uint(len(list)/groupWords - 1)
 	for g := homeGroup(word&^format.AddrMask, last); ; g = (g + 1) & last {
@@ -111,8 +112,8 @@ func place(list []uint64, word uint64) {
 	}
 }
 
-// removeWord removes word i from a bucket. If its group was full, entries behind it may
-// stand where they do only for that: then all are placed anew.
+// removeWord removes word i from a bucket. If its group was full, entries in later groups
+// may be there only because of that: then removeWord places all entries again.
 func removeWord(list []uint64, i int) {
 	g := i / groupWords
 	if !full((*[groupWords]uint64)(list[g*groupWords:])) {

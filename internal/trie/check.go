@@ -43,8 +43,8 @@ func (c *checker) find(a format.Addr, what string, args ...any) {
 	}
 }
 
-// node walks the inner node or leaf at a link. prefix is what the hashes of its
-// entries must be in the bits below shift.
+// node walks the inner node or leaf at a link. The hashes of its entries must have the bits
+// prefix below shift.
 func (c *checker) node(link format.Link, shift uint, prefix uint64) error {
 	if link == 0 {
 		return nil
@@ -81,7 +81,7 @@ func (c *checker) node(link format.Link, shift uint, prefix uint64) error {
 	return nil
 }
 
-// slot walks what slot i of a node leads to.
+// slot walks the child in slot i of a node.
 func (c *checker) slot(node format.Link, slots []uint64, i uint, child format.Link, shift uint, prefix uint64) error {
 	switch child.Kind() {
 	case format.LinkNil:

@@ -8,14 +8,13 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Delete removes a key and returns the new root and the block of the entry
-// that was removed, 0 if the key was not there.
-// Leaves that become small are joined, nodes with one leaf give way to it: a map
-// that shrinks gives its space back.
+// Delete removes a key. It returns the new root and the block of the removed entry; 0 if the
+// key was not in the map. It joins leaves that become small, and replaces a node with one
+// leaf by that leaf: so a map that shrinks gives its space back.
 //
-// Errors are of the heap: no space, damage. One that is met before the tree is touched
-// leaves it as it was, and comes with the root as it was. One after that comes with the
-// root 0: the tree is unusable, and the transaction must abort.
+// Errors come from the heap: no space, damage. If an error occurs before Delete changes the
+// tree, it returns the old root, and the tree is unchanged. If an error occurs later, it
+// returns the root 0: the tree is unusable, and the transaction must abort.
 func Delete(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key unsafe.Pointer) (format.Link, format.Addr, error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
@@ -54,8 +53,8 @@ func Delete(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key unsa
 	return c.root, entry, nil
 }
 
-// remove takes word i out of the bucket. An empty bucket gives way to nil, one
-// that has become much too large to a smaller one.
+// remove takes word i out of the bucket. It replaces an empty bucket by nil, and a bucket
+// that has become much too large by a smaller one.
 func (c *cursor) remove(list []uint64, i int) error {
 	left := used(list) - 1
 	depth := c.leaf.Bits()
@@ -79,8 +78,8 @@ func (c *cursor) remove(list []uint64, i int) error {
 	return nil
 }
 
-// shortenChain takes word i out of the chain, which becomes a bucket again when
-// it is half as large as one.
+// shortenChain takes word i out of the chain. It turns the chain into a bucket again when
+// the chain fits in half of one.
 func (c *cursor) shortenChain(list []uint64, i int) error {
 	rest := make([]uint64, 0, len(list))
 	rest = append(append(rest, list[:i]...), list[i+1:]...)
@@ -102,8 +101,8 @@ func (c *cursor) shortenChain(list []uint64, i int) error {
 	return c.replaceLeaf(format.MakeLink(a, format.LinkChain, depth))
 }
 
-// join makes one bucket of the cursor's and the one that differs in the highest
-// of its bits, if both are there and small; it reports whether it did.
+// join makes one bucket of the cursor's bucket and its sibling, whose slots differ in the
+// highest bit of the depth, if both exist and are small. It reports whether it did.
 func (c *cursor) join() (bool, error) {
 	s := c.steps[c.depth-1]
 	depth := c.leaf.Bits()
@@ -140,15 +139,14 @@ func (c *cursor) join() (bool, error) {
 	return true, c.deepen(depth - 1)
 }
 
-// deepen makes the bucket stand in all slots of a lesser depth.
+// deepen puts the bucket into all slots of a lesser depth.
 func (c *cursor) deepen(depth uint) error {
 	c.leaf = c.leaf.WithBits(depth)
 	return c.fill(c.leaf, depth)
 }
 
-// collapse makes the last node smaller if half of its slots suffice, and puts
-// its only leaf, or nil, in its place if it has no more; it reports whether the
-// node is gone.
+// collapse halves the last node if half of its slots suffice. If the node has one leaf or
+// none, collapse replaces it by the leaf or by nil, and reports true.
 func (c *cursor) collapse() (bool, error) {
 	s := &c.steps[c.depth-1]
 	p, err := c.t.Reader.Payload(s.node.Addr(), format.KindInner)
@@ -165,7 +163,7 @@ func (c *cursor) collapse() (bool, error) {
 	return false, c.halve(slots)
 }
 
-// halve drops slots of the last node while every leaf stands in two of them.
+// halve halves the slots of the last node while every leaf is in at least two of them.
 func (c *cursor) halve(slots []uint64) error {
 	s := &c.steps[c.depth-1]
 	nodeBits := s.node.Bits()
@@ -199,8 +197,8 @@ func (c *cursor) halve(slots []uint64) error {
 	return nil
 }
 
-// ascend replaces the last node by the leaf, whose tags then begin at the shift
-// of the node above, or stay if there is none.
+// ascend replaces the last node by the leaf. The leaf's tags then begin at the shift of the
+// node above; if there is none they stay the same.
 func (c *cursor) ascend(leaf format.Link) error {
 	c.leaf = leaf
 	node := c.steps[c.depth-1].node

@@ -9,34 +9,33 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Differ finds the entries in which two versions of a map differ, some at a time.
+// Differ finds the entries in which two versions of a map differ, a few in each step.
 //
-// Both versions are held meanwhile, so none of their blocks changes. Hence a block
-// that both of them lead to holds the same for both, and so does all that is below
-// it: it is skipped. That needs no more than that both can be read at the same
-// moment, and holds as well if the newer one was restored from a checkpoint that is
-// older than both.
+// The caller holds both versions meanwhile, so none of their blocks changes. So if both
+// versions refer to the same block, it and everything below it are the same in both, and the
+// Differ skips it. It needs only that both versions can be read at the same time. That holds
+// as well if the newer version was restored from a checkpoint that is older than both.
 //
-// Source: comparison of trees by shared nodes, as by Merkle (1987), with addresses
-// in the place of digests.
+// Source: comparison of trees by shared nodes, as by Merkle (1987), with addresses in place
+// of digests.
 type Differ struct {
-	r       [2]*heap.Reader // of the older and of the newer version
+	r       [2]*heap.Reader // for the older and for the newer version
 	sh      *entry.Shape
 	todo    []part
-	most    [2]uint64   // entries
-	budget  uint64      // inner nodes
+	most    [2]uint64   // the greatest possible number of entries
+	budget  uint64      // how many more inner nodes it may visit
 	visits  int         // blocks read, for tests
-	scratch [2][]uint64 // words of two leaves
+	scratch [2][]uint64 // the words of two leaves
 }
 
-// part is the hashes that agree in all bits below the shift, in both versions.
+// part is the part of both versions whose hashes agree in all bits below the shift.
 type part struct {
 	sides [2]side
 	shift uint
 }
 
-// side is what one version has for a part: an inner node at the shift, or a list of
-// entries with the tags of a leaf in such a node.
+// side is one version of a part: an inner node at the shift, or a list of entries with the
+// tags of a leaf in such a node.
 type side struct {
 	node format.Link
 	list []uint64
@@ -58,7 +57,7 @@ func NewDiffer(before, after Tree, sh *entry.Shape) (*Differ, error) {
 	p := part{}
 	for k, t := range [2]Tree{before, after} {
 		_, window, _ := t.Reader.Window()
-		d.most[k] = min(t.Count, window/minEntry) // a damaged trie that leads in circles ends
+		d.most[k] = min(t.Count, window/minEntry) // bounds the walk of a damaged trie with cycles
 		d.budget += d.most[k]*maxLevels + maxLevels
 		if t.Root.Kind() == format.LinkInner {
 			p.sides[k].node = t.Root
@@ -76,7 +75,7 @@ func NewDiffer(before, after Tree, sh *entry.Shape) (*Differ, error) {
 	return d, nil
 }
 
-// leaf returns the words of a leaf that can refer to entries.
+// leaf returns the words of a leaf that may refer to entries.
 func (d *Differ) leaf(k int, link format.Link) ([]uint64, error) {
 	if link.Kind() == format.LinkNil {
 		return nil, nil
@@ -104,10 +103,10 @@ func chosen(to, list []uint64, slot, depth uint) []uint64 {
 	return to
 }
 
-// Step compares one more part of the map, and calls yield with the payloads of the
-// entries of a key that is in both versions and not by the same block; or of an
-// entry whose key is in one only, and nil for the other. The order is that of the
-// hashes, more or less. more is false when nothing is left.
+// Step compares one more part of the map, and calls yield for each difference. For a key
+// that both versions have, in different blocks, it passes the payloads of both entries. For
+// a key that only one version has, it passes nil for the other. The order is roughly that of
+// the hashes. more is false when nothing is left.
 func (d *Differ) Step(yield func(before, after unsafe.Pointer)) (more bool, err error) {
 	last := len(d.todo) - 1
 	if last < 0 {
@@ -127,14 +126,14 @@ func (d *Differ) Step(yield func(before, after unsafe.Pointer)) (more bool, err 
 // view is a side while its slots are compared.
 type view struct {
 	side
-	slots []uint64 // of the node
+	slots []uint64 // the slots of the node
 	bits  uint
 }
 
-// nodes compares a part of which one side is an inner node, or both are, slot by
-// slot. A leaf stands in all slots that agree in its low bits (T2): so two children
-// meet in all slots that agree in the low bits of the deeper one, and are compared in
-// the lowest of these, for the hashes that lead there.
+// nodes compares a part in which at least one side is an inner node, slot by slot. A leaf is
+// in all slots that agree in its low bits (T2). So two children meet in all slots that agree
+// in the low bits of the deeper one. nodes compares them in the lowest of these slots, for
+// the hashes that belong there.
 func (d *Differ) nodes(p part, yield func(before, after unsafe.Pointer)) error {
 	var views [2]view
 	nodeBits := uint(0)
@@ -187,8 +186,8 @@ func (d *Differ) open(k int, v *view, shift uint) error {
 	return nil
 }
 
-// child returns what a side has in a slot of a node with the given bits, and by how
-// many bits of the slot that is chosen. A list has no children.
+// child returns the child of a side in a slot of a node with the given bits, and how many
+// bits of the slot select it. A list has no children.
 func (v *view) child(i, nodeBits, shift uint) (format.Link, uint, error) {
 	if v.node == 0 {
 		return 0, 0, nil
@@ -196,7 +195,7 @@ func (v *view) child(i, nodeBits, shift uint) (format.Link, uint, error) {
 	child := format.Link(v.slots[i&(1<<v.bits-1)])
 	switch child.Kind() {
 	case format.LinkNil:
-		return 0, nodeBits, nil // the slots beside may hold something
+		return 0, nodeBits, nil // the neighbouring slots may have children
 	case format.LinkInner:
 		if v.bits != levelBits(shift) { // T3
 			return 0, 0, tooDeep(child)
@@ -209,8 +208,8 @@ func (v *view) child(i, nodeBits, shift uint) (format.Link, uint, error) {
 	return child, child.Bits(), nil
 }
 
-// children compares the children of two sides in slot i, for the hashes that agree
-// with it in the low bits.
+// children compares the children of two sides in slot i, for the hashes that agree with i in
+// the low depth bits.
 func (d *Differ) children(views *[2]view, children [2]format.Link, i, depth, shift uint, yield func(before, after unsafe.Pointer)) error {
 	for k := range views {
 		d.scratch[k] = d.scratch[k][:0]
@@ -264,8 +263,8 @@ func (d *Differ) entry(k int, word uint64) (unsafe.Pointer, error) {
 	return d.r[k].Payload(format.Addr(word&format.AddrMask), format.KindEntry)
 }
 
-// lists compares two lists of entries, which it sorts. The same entry has the same
-// word in both, and entries of one key have the same tag.
+// lists compares two lists of entries, which it sorts. An unchanged entry has the same word
+// in both, and entries of one key have the same tag.
 func (d *Differ) lists(before, after []uint64, yield func(before, after unsafe.Pointer)) error {
 	slices.Sort(before)
 	slices.Sort(after)
@@ -287,7 +286,7 @@ func (d *Differ) lists(before, after []uint64, yield func(before, after unsafe.P
 	return nil
 }
 
-// withoutCommon drops the words that both sorted lists have.
+// withoutCommon drops the words that are in both sorted lists.
 func withoutCommon(a, b []uint64) (onlyA, onlyB []uint64) {
 	onlyA, onlyB = a[:0], b[:0]
 	for len(a) > 0 && len(b) > 0 {
@@ -303,7 +302,7 @@ func withoutCommon(a, b []uint64) (onlyA, onlyB []uint64) {
 	return append(onlyA, a...), append(onlyB, b...)
 }
 
-// sameTag returns how many words a sorted list begins with that have the tag.
+// sameTag returns how many words at the start of a sorted list have the tag.
 func sameTag(list []uint64, tag uint64) int {
 	n := 0
 	for n < len(list) && list[n]>>48 == tag {
@@ -338,12 +337,12 @@ func (d *Differ) match(before, after []uint64, yield func(before, after unsafe.P
 	return nil
 }
 
-// partner returns the entry of a list that has the same key as one of the older
+// partner returns the entry of a list that has the same key as an entry of the older
 // version, and clears its word; nil if there is none.
 func (d *Differ) partner(old unsafe.Pointer, after []uint64) (unsafe.Pointer, error) {
 	for i, x := range after {
 		if x == 0 {
-			continue // has a partner
+			continue // it has a partner
 		}
 		e, err := d.entry(1, x)
 		if err != nil {

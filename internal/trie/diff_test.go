@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/trie"
 )
 
-// change is what a key has in two versions; a nil is nothing.
+// change has the values of a key in two versions; nil: none.
 type change struct{ before, after *string }
 
 // version is one version of a subject, held.
@@ -27,7 +27,7 @@ func (s *subject) keep() version {
 	return version{s.root, cloneOf(s.model), s.space.Live.HoldCurrent()}
 }
 
-// tree is the version as a Differ takes it.
+// tree returns the version for a Differ.
 func (v version) tree(r *heap.Reader) trie.Tree {
 	of := r.Of(v.hold.State)
 	return trie.Tree{Reader: &of, Root: v.root, Count: uint64(len(v.model))}
@@ -42,14 +42,14 @@ func (s *subject) changeOf(before, after unsafe.Pointer) (key uint64, c change) 
 	if after != nil {
 		k := *(*uint64)(s.shape.KeyOf(after))
 		if before != nil && k != key {
-			s.t.Fatalf("the keys %d and %d are taken for one", key, k)
+			s.t.Fatalf("the keys %d and %d are reported as one", key, k)
 		}
 		key, c.after = k, (*string)(s.shape.ValueOf(after))
 	}
 	return key, c
 }
 
-// diff runs a Differ to its end, and fails the test if it tells of a key twice.
+// diff runs a Differ to its end, and fails the test if it reports a key twice.
 func (s *subject) diff(r *heap.Reader, before, after version) (map[uint64]change, int) {
 	s.t.Helper()
 	d, err := trie.NewDiffer(before.tree(r), after.tree(r), s.shape)
@@ -61,7 +61,7 @@ func (s *subject) diff(r *heap.Reader, before, after version) (map[uint64]change
 		more, err = d.Step(func(before, after unsafe.Pointer) {
 			key, c := s.changeOf(before, after)
 			if _, told := changes[key]; told {
-				s.t.Fatalf("key %d is told of twice", key)
+				s.t.Fatalf("key %d is reported twice", key)
 			}
 			changes[key] = c
 		})
@@ -72,8 +72,8 @@ func (s *subject) diff(r *heap.Reader, before, after version) (map[uint64]change
 	return changes, d.Visits()
 }
 
-// compare fails the test unless the changes lead from one version to the other, and
-// tell of no key that neither has. A key that was set to what it was may be among them.
+// compare fails the test unless the changes turn one version into the other and contain no
+// key that neither has. They may contain a key that was set to its old value.
 func (s *subject) compare(r *heap.Reader, before, after version) {
 	s.t.Helper()
 	changes, _ := s.diff(r, before, after)
@@ -81,17 +81,17 @@ func (s *subject) compare(r *heap.Reader, before, after version) {
 		old, was := before.model[key]
 		now, is := after.model[key]
 		if was != (c.before != nil) || is != (c.after != nil) || was && old != *c.before || is && now != *c.after {
-			s.t.Fatalf("key %d: was %v %q, is %v %q; told %v", key, was, old, is, now, c)
+			s.t.Fatalf("key %d: was %v %q, is %v %q; reported %v", key, was, old, is, now, c)
 		}
 	}
 	for key, v := range before.model {
 		if now, is := after.model[key]; (!is || now != v) && changes[key] == (change{}) {
-			s.t.Fatalf("key %d was %q, is %v %q, and is not told of", key, v, is, now)
+			s.t.Fatalf("key %d was %q, is %v %q, and is not reported", key, v, is, now)
 		}
 	}
 	for key := range after.model {
 		if _, was := before.model[key]; !was && changes[key] == (change{}) {
-			s.t.Fatalf("key %d is new and is not told of", key)
+			s.t.Fatalf("key %d is new and is not reported", key)
 		}
 	}
 }
@@ -147,7 +147,7 @@ func TestDiffer_Model(t *testing.T) {
 	}
 }
 
-// To find a change takes as many blocks as there are on the ways to it.
+// To find a change, a Differ visits only the blocks on the paths to it.
 func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	space := newSpace(t)
 	s := newSubject(t, space, 64)
@@ -164,8 +164,8 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	})
 	r := space.Heap.Reader(false)
 	random := rand.New(rand.NewPCG(1, 2))
-	// A way: three or four nodes of each version, and a leaf, and the entry; and once
-	// in a while a leaf more, that was split or joined.
+	// A path has three or four nodes of each version, a leaf, and the entry; sometimes
+	// another leaf that was split or joined.
 	for _, changes := range []int{1, 10, 100} {
 		for range 20 {
 			before := s.keep()
@@ -182,7 +182,7 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 			after := s.keep()
 			found, visits := s.diff(&r, before, after)
 			if limit := 24 * changes; visits > limit || len(found) > changes {
-				t.Errorf("%d changes: %d found, %d blocks looked at; want at most %d", changes, len(found), visits, limit)
+				t.Errorf("%d changes: %d found, %d blocks visited; want at most %d", changes, len(found), visits, limit)
 			}
 			space.Live.Release(&before.hold)
 			space.Live.Release(&after.hold)
@@ -190,12 +190,12 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	}
 	now := s.keep()
 	if found, visits := s.diff(&r, now, now); len(found) != 0 || visits != 0 {
-		t.Errorf("no change: %d found, %d blocks looked at", len(found), visits)
+		t.Errorf("no change: %d found, %d blocks visited", len(found), visits)
 	}
 	space.Live.Release(&now.hold)
 }
 
-// Differ of a trie with links that lead in circles, or to what is no trie, ends soon.
+// A Differ of a trie with cycles, or with links to blocks that are no trie, ends soon.
 func TestDiffer_Damaged(t *testing.T) {
 	space := newSpace(t)
 	s := newSubject(t, space, 64)
@@ -241,7 +241,7 @@ func TestDiffer_Damaged(t *testing.T) {
 	}
 	wild := trie.Tree{Reader: &reader, Root: circle, Count: 50}
 	if failures(good, wild)+failures(wild, good) != 2 {
-		t.Error("a trie that leads in circles is taken for one")
+		t.Error("a trie with a cycle is accepted")
 	}
 	const rounds = 3000
 	errs := 0

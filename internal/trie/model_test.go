@@ -73,7 +73,7 @@ func (s *subject) delete(txn *heap.Txn, key uint64) {
 	delete(s.model, key)
 }
 
-// check compares everything, and verifies T1 to T4. It returns the number of
+// check compares the trie with the model, and verifies T1 to T4. It returns the number of
 // blocks.
 func (s *subject) check(r *heap.Reader) (blocks int) {
 	s.t.Helper()
@@ -119,10 +119,10 @@ func TestTrie_Model(t *testing.T) { // T1 to T4
 			s := newSubject(t, space, bits)
 			keys := uint64(3000)
 			if bits < 6 {
-				keys = 150 // chains are searched one by one
+				keys = 150 // few, since searching a chain takes time linear in its length
 			}
 			for round := range 60 {
-				grow := round%20 < 12 // then it shrinks
+				grow := round%20 < 12 // otherwise it shrinks
 				before, model := s.root, cloneOf(s.model)
 				fail := r.IntN(8) == 0
 				err := space.Update(t, func(txn *heap.Txn) error {

@@ -10,14 +10,14 @@ import (
 	"github.com/everheap/everheap/internal/prefetch"
 )
 
-// step is an inner node on the way from the root to a leaf.
+// step is an inner node on the path from the root to a leaf.
 type step struct {
 	node  format.Link
 	shift uint
 	slot  uint
 }
 
-// cursor is a way from the root to a leaf, which a change walks back up.
+// cursor is a path from the root to a leaf. A change walks back up on it.
 type cursor struct {
 	t     *heap.Txn
 	root  format.Link
@@ -53,16 +53,15 @@ func (c *cursor) shift() uint {
 	return c.steps[c.depth-1].shift
 }
 
-// Set makes value the value of key and returns the new root and the block of the
-// new entry; old is the payload of the entry that was replaced, nil if the key is
-// new.
+// Set sets the value of key. It returns the new root, the block of the new entry, and the
+// payload of the replaced entry in old; nil if the key is new.
 //
-// The entry is written before the tree is touched: a value that cannot be stored
-// leaves the tree as it was. An error after that leaves the tree unusable, and
-// the transaction must abort; such errors are of the heap: no space, damage.
+// Set writes the entry before it changes the tree: a value that cannot be stored leaves the
+// tree unchanged. A later error leaves the tree unusable, and the transaction must abort;
+// such errors come from the heap: no space, damage.
 //
-// Bucket and old entry are fetched while the new entry is written and the way is
-// copied, which is needed whether the key is there or not.
+// Set prefetches the bucket and the old entry while it writes the new entry and copies the
+// path. It needs both whether the map has the key or not.
 func Set(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key, value unsafe.Pointer) (newRoot format.Link, entry format.Addr, old unsafe.Pointer, err error) {
 	var c cursor
 	if err := c.seek(t, root, hash); err != nil {
@@ -98,8 +97,8 @@ func Set(t *heap.Txn, root format.Link, s *entry.Shape, hash uint64, key, value 
 	return c.root, entry, old, nil
 }
 
-// prefetchGroup fetches the group of the leaf where the hash belongs; nil if the
-// leaf is no bucket.
+// prefetchGroup fetches the group of the leaf where the hash belongs, and returns it; nil if
+// the leaf is not a bucket.
 func (c *cursor) prefetchGroup(hash uint64) *[groupWords]uint64 {
 	w := c.leaf.WordBits()
 	if c.leaf.Kind() != format.LinkBucket || w < minWordBits || w > maxWordBits {
@@ -107,7 +106,7 @@ func (c *cursor) prefetchGroup(hash uint64) *[groupWords]uint64 {
 	}
 	p, err := c.t.Reader.Payload(c.leaf.Addr(), format.KindBucket)
 	if err != nil {
-		return nil // search says so
+		return nil // search returns the error
 	}
 	group := groupAt(p, homeGroup(tagOf(hash, c.shift()), 1<<(w-groupBits)-1))
 	prefetch.Line(uintptr(unsafe.Pointer(group)))
@@ -119,7 +118,7 @@ func prefetchEntry(group *[groupWords]uint64, tag uint64) {
 	if found := match(group, tag); found != 0 {
 		a := uintptr(group[bits.TrailingZeros64(found)] & format.AddrMask)
 		prefetch.Line(a)
-		prefetch.Line(a + 128) // the key's bytes, for entries of the usual size
+		prefetch.Line(a + 128) // where the key's bytes are in entries of the usual size
 	}
 }
 
@@ -148,7 +147,7 @@ func (c *cursor) edit() ([]uint64, error) {
 // bucketBytes returns the payload size of a bucket.
 func bucketBytes(wordBits uint) format.ByteCount { return 8<<wordBits - format.HeaderSize }
 
-// replaceLeaf puts another leaf of the same depth into all slots of the old one.
+// replaceLeaf stores another leaf of the same depth in all slots of the old one.
 func (c *cursor) replaceLeaf(leaf format.Link) error {
 	c.leaf = leaf
 	if c.depth == 0 {
@@ -158,8 +157,8 @@ func (c *cursor) replaceLeaf(leaf format.Link) error {
 	return c.fill(leaf, leaf.Bits())
 }
 
-// fill stores a link into all slots of the last node that agree with the
-// cursor's slot in the low depth bits.
+// fill stores a link in all slots of the last node that agree with the cursor's slot in the
+// low depth bits.
 func (c *cursor) fill(link format.Link, depth uint) error {
 	slots, err := c.editNode(c.depth-1, c.steps[c.depth-1].node.Bits())
 	if err != nil {
@@ -171,9 +170,9 @@ func (c *cursor) fill(link format.Link, depth uint) error {
 	return nil
 }
 
-// editNode makes the i-th node of the way editable, with the given bits, and
-// returns its slots in the write view. A node that has to move is entered in the
-// node above, and so on up.
+// editNode makes the i-th node of the path editable, with the given bits, and returns its
+// slots in the write view. If the node has to move, editNode stores its new link in the node
+// above, which may have to move as well, and so on up.
 func (c *cursor) editNode(i int, nodeBits uint) ([]uint64, error) {
 	s := &c.steps[i]
 	if s.node.Bits() != nodeBits || !c.t.Editable(s.node.Addr()) {
@@ -195,7 +194,7 @@ func (c *cursor) editNode(i int, nodeBits uint) ([]uint64, error) {
 	return words(c.t.Payload(s.node.Addr()), 1<<nodeBits), nil
 }
 
-// insert adds an entry whose key is not in the leaf, splitting as needed.
+// insert adds an entry whose key is not in the leaf. It splits buckets as needed.
 func (c *cursor) insert(hash uint64, entry format.Addr) error {
 	for {
 		word := uint64(entry) | tagOf(hash, c.shift())
@@ -237,8 +236,8 @@ func (c *cursor) rebuild(list []uint64, n int) error {
 	return c.replaceLeaf(leaf)
 }
 
-// plant puts a bucket with one entry where there is none, as wide as the empty
-// slots around allow.
+// plant puts a bucket with one entry where there is none, into as many of the empty slots
+// around as possible.
 func (c *cursor) plant(word uint64) error {
 	leaf, err := c.newBucket([]uint64{word}, 1, 0)
 	if err != nil {
@@ -270,8 +269,8 @@ func allEmpty(slots []uint64, slot, depth uint) bool {
 	return true
 }
 
-// newBucket writes a bucket with the words that are not zero, and room for n
-// entries at least; nil for none.
+// newBucket writes a bucket with the words of the list that are not zero, and with room for
+// at least n entries. Without such words it returns nil.
 func (c *cursor) newBucket(list []uint64, n int, depth uint) (format.Link, error) {
 	if n == 0 {
 		return 0, nil
@@ -292,10 +291,10 @@ func (c *cursor) newBucket(list []uint64, n int, depth uint) (format.Link, error
 	return leaf, nil
 }
 
-// split divides the full bucket that the cursor stands on by one more bit, and
-// moves the cursor to the half for the hash: by the next bit of its node, which
-// doubles if it has no slot for that; or in a node of its own below; or, where
-// the hash has no more bits, the bucket becomes a chain.
+// split divides the cursor's full bucket by one more bit of the hash, and moves the cursor
+// to the half for the hash. It uses the next bit of the node, and doubles the node if it has
+// no slots for that. If the node has its full size it puts a new node below. Where the hash
+// has no more bits it turns the bucket into a chain.
 func (c *cursor) split(hash uint64) error {
 	list, err := leafWords(&c.t.Reader, c.leaf)
 	if err != nil {
@@ -324,7 +323,7 @@ func (c *cursor) split(hash uint64) error {
 		return c.replaceLeaf(format.MakeLink(a, format.LinkChain, depth))
 	default:
 		shift := c.shift() + fanBits
-		for i, w := range full { // the tags begin six bits further on from here
+		for i, w := range full { // in the new node the tags begin six bits higher
 			h, err := c.hashOf(w)
 			if err != nil {
 				return err
@@ -340,8 +339,8 @@ func (c *cursor) split(hash uint64) error {
 	return c.divide(full, 0, hash)
 }
 
-// descend puts a node with two slots in the place of the leaf, both the leaf's
-// for the moment, and moves the cursor into it.
+// descend replaces the leaf by a node with two slots, which both refer to the leaf for the
+// moment, and moves the cursor into the node.
 func (c *cursor) descend(shift uint) error {
 	a, err := c.t.Alloc(format.KindInner, 16)
 	if err != nil {
@@ -397,8 +396,7 @@ func (c *cursor) divide(full []uint64, depth uint, hash uint64) error {
 	return nil
 }
 
-// double gives the last node twice as many slots: each leaf stands in twice as
-// many as before.
+// double gives the last node twice as many slots: each leaf is in twice as many as before.
 func (c *cursor) double() error {
 	s := &c.steps[c.depth-1]
 	before := s.node.Bits()

@@ -10,21 +10,21 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Finder searches one version of a map with string keys in the usual case: the
-// key is there, in its own group of its bucket. In any other case it reports that
-// it does not know, and Get decides.
+// Finder searches one version of a map with string keys in the usual case: the map has the
+// key, and its entry is in its own group of the bucket. In any other case it reports that it
+// did not find the key, and the caller calls Get.
 //
-// What bounds a search is memory: it waits for the bucket, and then for the entry.
-// The processor begins the next search meanwhile, if the instructions of this one
-// fit into its window. So a search here is one function that calls only the hash
-// and the comparison, has no branch that depends on data but whether the key is
-// found, and does nothing that could be done once. A damaged link cannot lead it
-// out of the window of the space, since only the offset is taken from a link, nor
-// in circles, since the hash runs out; and what it finds has the key.
+// Memory bounds the speed of a search: it waits for the bucket, and then for the entry.
+// Meanwhile the processor begins the next search, if the instructions of this one fit into
+// its window. So a search is one function that calls only the hash and the comparison,
+// branches on data only for whether it found the key, and computes nothing again that could
+// be computed once. A damaged link cannot take the search out of the window of the space,
+// since the search takes only the offset from a link. Nor can the search go in cycles, since
+// the hash runs out. And an entry that it returns has the key.
 type Finder struct {
 	root     uint64
-	base     uint64 // of the window
-	offset   uint64 // mask of an offset in the window
+	base     uint64 // base of the window
+	offset   uint64 // mask for offsets in the window
 	seed     uint64
 	hashMask uint64
 	ownedAt  uint64
@@ -43,8 +43,8 @@ var masks, groups = func() (m, g [16]uint64) {
 	return m, g
 }()
 
-// NewFinder returns a finder for a root; ok is false if the shape's keys are no
-// strings, or if the reader verifies what it reads.
+// NewFinder returns a finder for a root; ok is false if the shape's keys are not strings, or
+// if the reader verifies blocks.
 func NewFinder(r *heap.Reader, root format.Link, sh *entry.Shape) (f Finder, ok bool) {
 	base, window, trusting := r.Window()
 	seed, hashMask, keyBytes, value, ok := sh.Strings()

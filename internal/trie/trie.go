@@ -1,47 +1,48 @@
 // Package trie is the hash map of a space: a copy-on-write hash trie.
 //
-// Terms: an inner node consumes up to six bits of the hash and has 2 to 64
-// slots, as many as it needs; a bucket is a leaf of 8 to 32 words, of which the
-// block's header takes two and each other one is the address of an entry under
-// 16 bits of its hash. The words of a bucket form groups of one cache line; the
-// upper bits of the tag choose the group where an entry belongs, and it stands there or,
-// if that is full, in the next group with room. So a search touches one line of
-// the bucket, as a rule. A bucket of depth d stands in all slots of its node that
-// agree in the low d bits, so that a full one splits by one more bit and both
-// halves are about half full. A chain takes the place of a bucket where the bits
-// of the hash run out. The level of a node is the shift of the hash that its slots
-// are chosen by: 0, 6, 12…; a leaf's tags are the 16 bits from the shift of the
-// node that it hangs in, so that a split needs no look at the entries.
+// Terms: an inner node consumes up to six bits of the hash and has 2 to 64 slots, as many as
+// it needs. A bucket is a leaf of 8 to 32 words. The block's header takes two of them; each
+// other word has the address of an entry, with 16 bits of its hash above, the tag. The words
+// of a bucket form groups of one cache line. The upper bits of the tag select an entry's own
+// group; the entry is in that group or, if it is full, in the next group with room. So a
+// search usually touches one line of the bucket. A bucket of depth d is in all slots of its
+// node that agree in the low d bits: a full bucket splits by one more bit, and both halves
+// are about half full. A chain replaces a bucket where the bits of the hash run out. The
+// level of a node is the shift of the hash bits that select its slots: 0, 6, 12… The tags of
+// a leaf are the 16 bits from the shift of its node on, so a split does not read the
+// entries.
 //
 // Invariants:
 //
-//	T1  All entries in a leaf of depth d agree with the leaf's slots in the low d
-//	    bits from the shift of its node, and in all bits below that shift.
-//	T2  A leaf of depth d stands in exactly the 2^(bits-d) slots that agree in
-//	    the low d bits, each with the same link.
-//	T3  An inner node stands in exactly one slot, of a node that has all its
-//	    slots (bits is levelBits of its shift).
-//	T4  All groups of a bucket from an entry's own group to the one before that
-//	    where it stands are full; a search ends at the first group that is not.
-//	T5  A node that the transaction may edit is changed in place; any other is
-//	    copied, and so is the way up to the root.
+//	T1  The hashes of all entries in a leaf of depth d agree with the leaf's slots in the low
+//	    d bits from the shift of its node on, and with each other in all bits below that
+//	    shift.
+//	T2  A leaf of depth d is in exactly the 2^(bits-d) slots that agree in the low d bits,
+//	    with the same link in each.
+//	T3  An inner node is in exactly one slot, of a node that has all its slots (bits is
+//	    levelBits of its shift).
+//	T4  All groups of a bucket from an entry's own group up to the one before the group that
+//	    it is in are full. So a search ends at the first group that is not full.
+//	T5  A transaction changes a node in place if it may edit the node. Otherwise it copies
+//	    the node, and the path up to the root.
 //
-// Why it is so. A commit pays for the path that it copies, so short nodes are worth more
-// than even ones: inner nodes have as many slots as they need, leaves are shared by the
-// slots that agree, and a small map is one leaf. A large bucket makes the tree shallower and
-// fuller, and the tag keeps a search in one line of it; above 256 bytes a batch of changes
-// copies twice as much as with smaller buckets. Entries are blocks of their own, keys
-// included: a leaf is words only, cheap to copy, and a value never moves when its
-// neighbours change, which borrowed pointers need.
+// Why it is so. A commit copies a path, so short nodes are worth more than nodes of equal
+// size: inner nodes have as many slots as they need, slots that agree share a leaf, and a
+// small map is one leaf. A large bucket makes the tree shallower and fuller, and the tags
+// keep a search in one line of the bucket; with buckets above 256 bytes a batch of changes
+// copies twice as much. Each entry is a separate block, with its key: so a leaf has only
+// words and is cheap to copy, and a value never moves when its neighbours change, which
+// borrowed pointers need.
 //
 // Measured against Go's map under a lock, with a million structs of 150 bytes: a search
-// takes 1.45 to 1.65 times as long, of which most are two cache misses one after the other,
-// the bucket's line and the entry. Go's map has the same two, but the processor begins its
-// next search meanwhile; it lost that overlap between 100 and 250 instructions a search.
-// Tried, with the ratio after each: small buckets searched word by word, 2.8; all words
-// compared without branches, 2.8; groups of one line, 2.5; one function that computes
-// nothing twice (Finder.Value), 1.65. A Set takes 2.1 to 3.1 times as long; fetching the
-// bucket and the old entry while the new one is written took it from 1.9 to 1.6 µs.
+// takes 1.45 to 1.65 times as long. Most of that time is two cache misses one after the
+// other, for the bucket's line and for the entry. Go's map has the same two, but the
+// processor begins its next search meanwhile; this overlap went away somewhere between 100
+// and 250 instructions a search. Tried, with the ratio after each: small buckets searched
+// word by word, 2.8; all words compared without branches, 2.8; groups of one line, 2.5; one
+// function that computes nothing twice (Finder.Value), 1.65. A Set takes 2.1 to 3.1 times as
+// long; prefetching the bucket and the old entry while Set writes the new one took it from
+// 1.9 to 1.6 µs.
 //
 // Source: extendible hashing (Fagin et al. 1979) inside the nodes of a hash
 // trie (Bagwell 2001); the tags are those of Swiss tables, widened.
@@ -62,12 +63,12 @@ import (
 
 const (
 	fanBits   = format.FanBits  // hash bits that a full inner node consumes
-	hashBits  = format.HashBits // of a hash
+	hashBits  = format.HashBits // bits of a hash
 	tagBits   = 16
 	maxLevels = (hashBits + fanBits - 1) / fanBits
 )
 
-// levelBits returns how many bits an inner node at the shift can consume.
+// levelBits returns how many bits of the hash an inner node at the shift can consume.
 func levelBits(shift uint) uint { return min(fanBits, hashBits-shift) }
 
 // tagOf returns the tag of a hash in a leaf of a node at the shift.
@@ -95,9 +96,9 @@ func Get(r *heap.Reader, root format.Link, sh *entry.Shape, hash uint64, key uns
 	return entry, err
 }
 
-// tagShift returns the shift that the tags of a leaf begin at, if the search
-// for it has come to the given shift. A leaf that is the root counts as one in a
-// node at shift 0.
+// tagShift returns the shift at which the tags of a leaf begin, if the search has reached
+// the leaf at the given shift. A leaf that is the root counts as a leaf in a node at shift
+// 0.
 func tagShift(shift uint) uint {
 	if shift == 0 {
 		return 0
@@ -105,8 +106,8 @@ func tagShift(shift uint) uint {
 	return shift - fanBits
 }
 
-// leafWords returns the words of a leaf: those of the whole block, its header
-// included, for a bucket, and those of the payload for a chain.
+// leafWords returns the words of a leaf. For a bucket these are the words of the whole
+// block, its header included; for a chain these are the words of the payload.
 func leafWords(r *heap.Reader, leaf format.Link) ([]uint64, error) {
 	switch leaf.Kind() {
 	case format.LinkNil:
@@ -130,12 +131,12 @@ func leafWords(r *heap.Reader, leaf format.Link) ([]uint64, error) {
 	return nil, badLeaf(leaf)
 }
 
-// badLeaf describes an impossible link.
+// badLeaf returns the error for an impossible link.
 func badLeaf(leaf format.Link) error {
 	return &format.DamageError{File: "heap", What: fmt.Sprintf("the link %#x of a hash trie is impossible", uint64(leaf))}
 }
 
-// entries returns the words of a leaf that can refer to entries.
+// entries returns the words of a leaf that may refer to entries.
 func entries(leaf format.Link, list []uint64) []uint64 {
 	if leaf.Kind() == format.LinkBucket {
 		return list[headerWords:]
@@ -143,8 +144,8 @@ func entries(leaf format.Link, list []uint64) []uint64 {
 	return list
 }
 
-// search looks for the key in a leaf: the index of its word, -1 if it is not
-// there, and its entry.
+// search looks for the key in a leaf. It returns the index of its word, and its entry; -1 if
+// the leaf does not have the key.
 func search(r *heap.Reader, leaf format.Link, sh *entry.Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
 	if leaf.Kind() != format.LinkBucket {
 		return searchChain(r, leaf, sh, hash, shift, key)
@@ -187,7 +188,7 @@ func search(r *heap.Reader, leaf format.Link, sh *entry.Shape, hash uint64, shif
 	return -1, nil, nil
 }
 
-// searchChain is search in a leaf that is no bucket, word by word.
+// searchChain is search in a chain, word by word.
 func searchChain(r *heap.Reader, leaf format.Link, sh *entry.Shape, hash uint64, shift uint, key unsafe.Pointer) (int, unsafe.Pointer, error) {
 	list, err := leafWords(r, leaf)
 	if err != nil {
@@ -210,15 +211,15 @@ func searchChain(r *heap.Reader, leaf format.Link, sh *entry.Shape, hash uint64,
 	return -1, nil, nil
 }
 
-// tooDeep describes a trie with more levels than a hash has bits.
+// tooDeep returns the error for a trie with more levels than a hash has bits.
 func tooDeep(link format.Link) error {
-	return &format.DamageError{File: "heap", What: fmt.Sprintf("the link %#x of a hash trie leads deeper than a hash has bits", uint64(link))}
+	return &format.DamageError{File: "heap", What: fmt.Sprintf("the link %#x of a hash trie is on a level below the last bit of a hash", uint64(link))}
 }
 
-// All calls yield with the payload of every entry until it returns false; it
-// reports whether it went on to the end. count is the number of entries that the
-// map claims: a damaged trie that leads in circles ends after as many nodes as a
-// map of that size can have.
+// All calls yield with the payload of every entry until yield returns false, and reports
+// whether it came to the end. count is the number of entries that the map claims: in a
+// damaged trie with cycles, the walk ends after as many nodes as a map of that size can
+// have.
 func All(r *heap.Reader, root format.Link, count uint64, yield func(entry unsafe.Pointer) bool) (bool, error) {
 	w := walk{r: r, budget: min(count, 1<<56)*maxLevels + maxLevels, yield: yield}
 	return w.from(root, 0)
@@ -227,11 +228,11 @@ func All(r *heap.Reader, root format.Link, count uint64, yield func(entry unsafe
 // walk is a walk over all entries.
 type walk struct {
 	r      *heap.Reader
-	budget uint64 // nodes
+	budget uint64 // how many more nodes it may visit
 	yield  func(entry unsafe.Pointer) bool
 }
 
-// from walks what a link at the shift leads to.
+// from walks the node or leaf at a link, at the shift.
 func (w *walk) from(link format.Link, shift uint) (bool, error) {
 	if link.Kind() != format.LinkInner {
 		return w.leaf(link)
@@ -259,15 +260,15 @@ func (w *walk) from(link format.Link, shift uint) (bool, error) {
 	return true, nil
 }
 
-// leaves walks the leaves that hang in the slots of a node. What it comes to is known
-// long before, so that nothing need be waited for in turn: the words of a leaf are
-// fetched while the one before the last one before it is walked, and its entries while the last one is.
+// leaves walks the leaves in the slots of a node. It knows the leaves long before it reaches
+// them, so it need not wait for one cache miss after the other. While it walks a leaf, it
+// fetches the entries of the next leaf, and the words of the leaf after that.
 func (w *walk) leaves(slots []uint64) (bool, error) {
 	var list [1 << fanBits]format.Link
 	n := 0
 	for i, word := range slots {
 		leaf := format.Link(word)
-		if leaf.Kind() != format.LinkInner && leaf.Kind() != format.LinkNil && uint64(i)>>leaf.Bits() == 0 { // T2: it is met in its lowest slot
+		if leaf.Kind() != format.LinkInner && leaf.Kind() != format.LinkNil && uint64(i)>>leaf.Bits() == 0 { // T2: only in its lowest slot
 			list[n] = leaf
 			n++
 		}
@@ -291,7 +292,7 @@ func (w *walk) leaves(slots []uint64) (bool, error) {
 
 const (
 	lineBytes  = 64
-	entryLines = 3 // of an entry of the usual size
+	entryLines = 3 // cache lines of an entry of the usual size
 )
 
 // fetchLeaf fetches the words of a bucket.
@@ -310,7 +311,7 @@ func (w *walk) fetchEntries(leaf format.Link) {
 	}
 	list, err := leafWords(w.r, leaf)
 	if err != nil {
-		return // the walk comes to it
+		return // the walk will report it
 	}
 	for _, word := range entries(leaf, list) {
 		if word == 0 {

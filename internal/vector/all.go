@@ -8,8 +8,8 @@ import (
 	"github.com/everheap/everheap/internal/prefetch"
 )
 
-// All calls yield with the words below index n, in order, until it returns false.
-// Every one of them was set; a 0 is damage.
+// All calls yield with the words below index n, in order, until yield returns false. All of
+// these words must have been set: a 0 is damage.
 func All(r *heap.Reader, root format.Link, n uint64, yield func(i, word uint64) bool) error {
 	return iterate(r, root, n, false, yield)
 }
@@ -43,14 +43,15 @@ type iteration struct {
 	yield func(i, word uint64) bool
 }
 
-// ahead is how many words further on what a word refers to is fetched: walks over
-// vectors of addresses wait for that. Two lines of it are what most elements have.
+// ahead is how many words ahead a walk prefetches the blocks to which words refer: otherwise
+// a walk over a vector of addresses would wait for each block. Most elements have at most
+// two cache lines.
 const (
 	ahead     = 12
 	lineBytes = 64
 )
 
-// node walks a node whose first word has index base; it reports whether to go on.
+// node walks a node whose first word has index base; it reports false if yield has ended the walk.
 func (w *iteration) node(link format.Link, levels uint, base uint64) (bool, error) {
 	if !valid(link, levels) {
 		return false, bad(link)
@@ -65,7 +66,7 @@ func (w *iteration) node(link format.Link, levels uint, base uint64) (bool, erro
 	if used > uint64(len(slots)) {
 		return false, missing(base + uint64(len(slots))<<shift)
 	}
-	fetch := func(k uint64) { // beyond the last one: nothing
+	fetch := func(k uint64) { // beyond the last word it does nothing
 		if w.back {
 			k = used - 1 - k
 		}
@@ -101,7 +102,7 @@ func (w *iteration) node(link format.Link, levels uint, base uint64) (bool, erro
 	return true, nil
 }
 
-// missing describes a word that must be there.
+// missing returns the error for a missing word.
 func missing(i uint64) error {
 	return &format.DamageError{File: "heap", What: fmt.Sprintf("word %d of a radix vector is missing", i)}
 }

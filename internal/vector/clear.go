@@ -7,11 +7,11 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Clear makes the word at index i 0 and returns the new root. A node that has no word
-// left is freed, so a vector takes no room for words that are gone, however many there
-// have been; but it keeps its levels (V2), unless nothing is left of it. It is not for
-// the vector of a list, which has all words below its length. After an error the
-// transaction must abort.
+// Clear sets the word at index i to 0 and returns the new root. It frees a node without
+// words, so a vector takes no memory for cleared words, however many there have been. But
+// the vector keeps its levels (V2), unless its last word is cleared. Clear is not for the
+// vector of a list, which has all words below its length. After an error the transaction
+// must abort.
 func Clear(t *heap.Txn, root format.Link, i uint64) (format.Link, error) {
 	if root == 0 {
 		return 0, nil
@@ -25,7 +25,7 @@ func Clear(t *heap.Txn, root format.Link, i uint64) (format.Link, error) {
 	return clearBelow(t, root, root.VectorLevels(), i)
 }
 
-// clearBelow is Clear below a link; it returns 0 if the node is not there any more.
+// clearBelow is Clear below a link; it returns 0 if it has freed the node.
 func clearBelow(t *heap.Txn, link format.Link, levels uint, i uint64) (format.Link, error) {
 	if !valid(link, levels) {
 		return 0, bad(link)

@@ -26,7 +26,7 @@ func TestClear_Model(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		limit := []uint64{3, 60, 300, 5000, 1 << 20, vector.MaxIndex}[r.IntN(6)]
 		var root format.Link
-		model := map[uint64]uint64{0: 1} // the first word stays: so there is no node without words from the start
+		model := map[uint64]uint64{0: 1} // the first word stays, so the vector never becomes empty
 		err := space.Update(t, func(txn *heap.Txn) (err error) {
 			root, err = vector.Set(txn, root, 0, 1)
 			return err
@@ -46,7 +46,7 @@ func TestClear_Model(t *testing.T) {
 						root, err = vector.Set(txn, root, i, w)
 						model[i] = w
 					} else {
-						for k := range model { // any; or one that is not there
+						for k := range model { // a random word; otherwise i has none
 							if i = k; k != 0 && r.IntN(8) > 0 {
 								break
 							}
@@ -77,7 +77,7 @@ func TestClear_Model(t *testing.T) {
 			reader := space.Heap.Reader(true)
 			check(t, &reader, root, model)
 			check(t, &reader, before, old)
-			if n := nodes(t, &reader, root); n > 8*len(model) || len(model) == 0 && root != 0 { // each is on the way to a word
+			if n := nodes(t, &reader, root); n > 8*len(model) || len(model) == 0 && root != 0 { // each node is on the path to a word
 				t.Errorf("seed %d: %d nodes of %d words", seed, n, len(model))
 			}
 			space.Live.Release(&hold)

@@ -7,19 +7,20 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Differ finds the indexes at which two versions of a vector have different words,
-// in order, some at a time. Both versions are held meanwhile, so none of their nodes
-// changes: a node that both lead to, at the same place, is skipped with all below it.
+// Differ finds the indexes at which two versions of a vector have different words, in order,
+// a few in each step. The caller holds both versions meanwhile, so none of their nodes
+// changes. So if both versions refer to the same node at the same index, the Differ skips it
+// with everything below it.
 type Differ struct {
-	r      [2]*heap.Reader // of the older and of the newer version
+	r      [2]*heap.Reader // for the older and for the newer version
 	n      uint64
 	todo   []part
-	budget uint64 // nodes
+	budget uint64 // how many more nodes it may read
 	visits int    // nodes read, for tests
 }
 
-// part is the words from index base on that a node with the levels can hold. A
-// version whose vector has fewer levels than that has its root there.
+// part is the range of words, from index base on, below a node with that many levels. If a
+// version's vector has fewer levels, the part has its root.
 type part struct {
 	nodes  [2]format.Link
 	levels uint
@@ -29,7 +30,7 @@ type part struct {
 // minNode is the size of the smallest block of a node.
 const minNode = format.HeaderSize + 8<<minBits
 
-// NewDiffer returns a Differ of an older and a newer version of a vector, for the
+// NewDiffer returns a Differ for an older and a newer version of a vector. It compares the
 // words below index n.
 func NewDiffer(before *heap.Reader, old format.Link, after *heap.Reader, new format.Link, n uint64) (*Differ, error) {
 	_, window, _ := after.Window()
@@ -47,8 +48,8 @@ func NewDiffer(before *heap.Reader, old format.Link, after *heap.Reader, new for
 	return d, nil
 }
 
-// Step compares one more node of each version, and calls yield with the indexes
-// whose words differ, of which one may be 0. more is false when nothing is left.
+// Step compares one more node of each version, and calls yield for each index whose words
+// differ; one of the two words may be 0. more is false when nothing is left.
 func (d *Differ) Step(yield func(i, before, after uint64)) (more bool, err error) {
 	last := len(d.todo) - 1
 	if last < 0 {
@@ -63,7 +64,7 @@ func (d *Differ) Step(yield func(i, before, after uint64)) (more bool, err error
 			continue
 		}
 		if l := link.VectorLevels(); l > 0 && l < p.levels && p.base == 0 {
-			short[k] = uint64(link) // stands for a node whose first slot it is
+			short[k] = uint64(link) // as if a node above had this link in its first slot
 		} else if slots[k], err = d.open(k, link, p.levels); err != nil {
 			return false, err
 		}
@@ -109,5 +110,5 @@ func (d *Differ) compare(p part, slots [2][]uint64, short [2]uint64, yield func(
 			d.todo = append(d.todo, part{[2]format.Link{format.Link(before), format.Link(after)}, p.levels - 1, i})
 		}
 	}
-	slices.Reverse(d.todo[first:]) // the first one is taken first
+	slices.Reverse(d.todo[first:]) // so that Step takes the first part first
 }

@@ -75,7 +75,7 @@ func TestDiffer_Model(t *testing.T) {
 	for seed := range uint64(40) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		limit := []uint64{3, 60, 300, 5000, 1 << 20, vector.MaxIndex}[random.IntN(6)]
-		list := random.IntN(2) == 0 // all words are set, and it is truncated
+		list := random.IntN(2) == 0 // all words are set, and the vector is truncated
 		v := version{model: map[uint64]uint64{}}
 		keep := func() version { return version{v.root, maps.Clone(v.model), space.Live.HoldCurrent()} }
 		kept := []version{keep()}
@@ -116,7 +116,7 @@ func TestDiffer_Model(t *testing.T) {
 	}
 }
 
-// To find a change takes as many nodes as there are on the ways to it.
+// To find a change, a Differ visits only the nodes on the paths to it.
 func TestDiffer_VisitsWhatChanged(t *testing.T) {
 	space := heaptest.Open(t, 256<<20)
 	const words = 300_000
@@ -149,7 +149,7 @@ func TestDiffer_VisitsWhatChanged(t *testing.T) {
 		now := space.Live.HoldCurrent()
 		found, visits := diff(t, &r, version{root, nil, hold}, version{v.root, nil, now}, 2*words)
 		if limit := 8 * changes; visits > limit || len(found) > changes || len(found) == 0 {
-			t.Errorf("%d changes: %d found, %d nodes looked at; want at most %d", changes, len(found), visits, limit)
+			t.Errorf("%d changes: %d found, %d nodes visited; want at most %d", changes, len(found), visits, limit)
 		}
 		space.Live.Release(&hold)
 		space.Live.Release(&now)
@@ -185,7 +185,7 @@ func TestDiffer_ImpossibleLinks(t *testing.T) {
 		return err
 	}
 	if run(good, circle, vector.MaxIndex) == nil || run(circle, good, vector.MaxIndex) == nil {
-		t.Error("a vector that leads in circles is taken for one")
+		t.Error("a vector with a cycle is accepted")
 	}
 	random := rand.New(rand.NewPCG(1, 9))
 	errs := 0

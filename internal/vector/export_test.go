@@ -1,4 +1,4 @@
 package vector
 
-// Visits returns how many nodes the Differ has looked at.
+// Visits returns how many nodes the Differ has visited.
 func (d *Differ) Visits() int { return d.visits }

@@ -7,23 +7,23 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Finder searches vectors in the usual case: the word is there. In any other case it
-// reports that it does not know, and Get decides. It does what Get does with fewer
-// instructions. It takes only the offset from a link, so a damaged link cannot lead
-// out of the window of the space; and the levels of a link must go down by one, so it
-// cannot lead in circles.
+// Finder searches vectors in the usual case: the vector has the word. In any other case it
+// reports that it did not find the word, and the caller calls Get. It searches as Get does,
+// with fewer instructions. It takes only the offset from a link, so a damaged link cannot
+// take the search out of the window of the space. The levels in the links must decrease by
+// one, so the search cannot go in cycles.
 type Finder struct {
-	base   uint64 // of the window
-	offset uint64 // mask of an offset in it
+	base   uint64 // base of the window
+	offset uint64 // mask for offsets in the window
 }
 
-// NewFinder returns a finder; ok is false if the reader verifies what it reads.
+// NewFinder returns a finder; ok is false if the reader verifies blocks.
 func NewFinder(r *heap.Reader) (f Finder, ok bool) {
 	base, window, trusting := r.Window()
 	return Finder{base, window - 1}, trusting
 }
 
-// Word returns the word at index i; 0 if it did not find one.
+// Word returns the word at index i; 0 if it did not find the word.
 func (f Finder) Word(root format.Link, i uint64) uint64 {
 	link := uint64(root)
 	levels := link >> 52
@@ -49,22 +49,21 @@ func (f Finder) Pointer(word uint64) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), f.base+word&f.offset+format.HeaderSize)
 }
 
-// Prepared searches one vector, whose root Prepare has read: a reading transaction has
-// one for the object table, which it searches for each reference that it follows. As a
-// Finder, it reports in any but the usual case that it does not know. The zero Prepared
-// knows nothing.
+// Prepared searches one vector, whose root Prepare has read. A reading transaction has a
+// Prepared for the object table, which it searches for each reference that it follows. Like
+// a Finder, it searches only in the usual case. The zero Prepared finds nothing.
 //
-// It goes down a level with fewer instructions than Finder.Word: the comparison that finds
-// a full node on the expected level settles everything, and most nodes are full.
+// It needs fewer instructions for a level than Finder.Word: one comparison verifies that the
+// node is full and on the expected level, and most nodes are full.
 type Prepared struct {
 	finder Finder
-	words  uint64 // indexes that the root has slots for; so none is beyond its slots (V1)
-	slots  uint64 // address of the root's
-	shift  uint64 // of an index, for its slot in the root
+	words  uint64 // indexes below this are below the root's slots (V1)
+	slots  uint64 // address of the root's slots
+	shift  uint64 // shifts an index to its slot in the root
 	root   format.Link
 }
 
-// Prepare returns the search below a root.
+// Prepare returns a Prepared for the vector with a root.
 func (f Finder) Prepare(root format.Link) Prepared {
 	levels := root.VectorLevels()
 	if levels == 0 || levels > maxLevels || !valid(root, levels) {
@@ -79,8 +78,8 @@ func (f Finder) Prepare(root format.Link) Prepared {
 	}
 }
 
-// Word returns the word at index i; 0 if it did not find one: then Other is to be asked.
-// Each level has code of its own, with constants.
+// Word returns the word at index i; 0 if it did not find the word: then the caller calls
+// Other. Each level has its own code, with constants.
 func (p *Prepared) Word(i uint64) uint64 {
 	if i >= p.words {
 		return 0
@@ -117,8 +116,8 @@ func (p *Prepared) Word(i uint64) uint64 {
 	return 0
 }
 
-// Other is Word for what that does not find: what lies below a node that is not full, or
-// in a very large vector.
+// Other is Word for the indexes that Word does not find: those below a node that is not
+// full, or in a very large vector.
 func (p *Prepared) Other(i uint64) uint64 { return p.finder.Word(p.root, i) }
 
 // Pointer returns the payload of the block that a word refers to.

@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// list is a vector that is used as a list is, and what its words must be.
+// list is a vector that is used like the vector of a list, and the words that it must have.
 type list struct {
 	root  format.Link
 	words []uint64
@@ -34,7 +34,7 @@ func (l *list) grow(txn *heap.Txn, r *rand.Rand, n int) error {
 	return nil
 }
 
-// cut truncates, and compares what is dropped.
+// cut truncates the vector, and compares the dropped words.
 func (l *list) cut(t *testing.T, txn *heap.Txn, n int) error {
 	var dropped []uint64
 	root, err := vector.Truncate(txn, l.root, uint64(n), uint64(len(l.words)), func(w uint64) error {
@@ -49,7 +49,7 @@ func (l *list) cut(t *testing.T, txn *heap.Txn, n int) error {
 	return err
 }
 
-// check compares all words, and counts the nodes: what is not in use must be gone.
+// check compares all words, and counts the nodes: there must be no unused one.
 func (l *list) check(t *testing.T, r *heap.Reader) {
 	t.Helper()
 	var all, back []uint64
@@ -87,7 +87,7 @@ func (l *list) check(t *testing.T, r *heap.Reader) {
 	}
 	for _, i := range []int{len(l.words), len(l.words) + 1, 64 * len(l.words), vector.MaxIndex, 1<<62 + 1} {
 		if fast && (prepared.Word(uint64(i)) != 0 || prepared.Other(uint64(i)) != 0) {
-			t.Fatalf("the prepared word %d of %d is %d or %d", i, len(l.words), prepared.Word(uint64(i)), prepared.Other(uint64(i)))
+			t.Fatalf("the prepared word %d of %d is %d, or %d by Other", i, len(l.words), prepared.Word(uint64(i)), prepared.Other(uint64(i)))
 		}
 		if got, err := vector.Get(r, l.root, uint64(i)); err != nil || got != 0 || fast && finder.Word(l.root, uint64(i)) != 0 {
 			t.Fatalf("word %d of %d is %d (%v)", i, len(l.words), got, err)
@@ -151,7 +151,7 @@ func TestVector_AsAList(t *testing.T) {
 	}
 }
 
-// A prepared search finds what is below full nodes, in vectors of each height.
+// A Prepared finds all words below full nodes, in vectors of each height.
 func TestPrepared_Heights(t *testing.T) {
 	space := heaptest.Open(t, 256<<20)
 	for _, n := range []int{1, 63, 64, 65, 64 * 64, 64*64 + 1, 64 * 64 * 64, 64*64*64 + 70} {
@@ -165,7 +165,7 @@ func TestPrepared_Heights(t *testing.T) {
 			for i, want := range l.words {
 				got, other := prepared.Word(uint64(i)), prepared.Other(uint64(i))
 				if other != want || got != want && (got != 0 || i < n&^(64*64*64-1)) {
-					t.Fatalf("word %d of %d is %d or %d, want %d", i, n, got, other, want)
+					t.Fatalf("word %d of %d is %d, or %d by Other, want %d", i, n, got, other, want)
 				}
 			}
 			return nil
@@ -175,11 +175,11 @@ func TestPrepared_Heights(t *testing.T) {
 		}
 	}
 	if none := (vector.Prepared{}); none.Word(0) != 0 || none.Other(0) != 0 {
-		t.Error("the zero Prepared knows something")
+		t.Error("the zero Prepared finds a word")
 	}
 }
 
-// While somebody walks over a vector, its own transaction copies what it changes.
+// During a walk over a vector, the walker's own transaction copies the nodes that it changes.
 func TestVector_ChangedUnderAWalk(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	r := rand.New(rand.NewPCG(5, 5))
@@ -214,7 +214,7 @@ func TestVector_ChangedUnderAWalk(t *testing.T) {
 	}
 }
 
-// A walk ends when it is told to, and so do both directions.
+// A walk ends when yield returns false, in both directions.
 func TestVector_WalkEnds(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	err := space.Update(t, func(txn *heap.Txn) error {
@@ -235,8 +235,8 @@ func TestVector_WalkEnds(t *testing.T) {
 	}
 }
 
-// Nodes that lead in circles, or have more or fewer words than the length says, are
-// found out, and soon.
+// Truncate and All soon notice nodes with cycles, and more or fewer words than the length
+// says.
 func TestVector_DamagedLists(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	none := func(uint64) error { return nil }
@@ -277,8 +277,8 @@ func TestVector_DamagedLists(t *testing.T) {
 	}
 }
 
-// A vector has the levels that Levels says, at both sides of each edge at which it could
-// be one off, grown to that length or truncated to it.
+// A vector has as many levels as Levels says, whether it was grown or truncated to its
+// length. The lengths are those on both sides of each edge.
 func TestLevels(t *testing.T) { // V2
 	space := heaptest.Open(t, 64<<20)
 	for _, n := range []uint64{1, 63, 64, 65, 128, 4095, 4096, 4097, 4110, 4160, 4161, 1 << 18, 1<<18 + 1, 1<<18 + 4096, 1<<18 + 4097, vector.MaxIndex + 1} {

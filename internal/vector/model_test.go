@@ -54,7 +54,7 @@ func TestVector_Model(t *testing.T) { // V1
 				for range r.IntN(60) {
 					i, w := r.Uint64N(limit+1), r.Uint64()>>17|1
 					if r.IntN(10) == 0 {
-						i = uint64(len(model)) // in order, as the object table grows
+						i = uint64(len(model)) // the next index, as for a new object
 					}
 					if i > limit {
 						continue
@@ -96,14 +96,14 @@ func TestVector_ImpossibleLinks(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 9))
 	for range 20000 {
 		link := format.Link(random.Uint64())
-		if random.IntN(2) == 0 { // of the right form, to a wrong place outside of the window
+		if random.IntN(2) == 0 { // a link of the right form, to an address outside the window
 			link = format.MakeVectorLink(format.Addr(random.Uint64N(space.Header.Base)&^15), uint(1+random.IntN(6)), uint(1+random.IntN(8)))
 		}
 		if link == 0 || space.Header.Base <= uint64(link.Addr()) && uint64(link.Addr()) < space.Header.Base+space.Header.Window {
 			continue
 		}
 		if w, err := vector.Get(&r, link, 0); err == nil && w != 0 {
-			t.Fatalf("link %#x led to %d", uint64(link), w)
+			t.Fatalf("link %#x yields the word %d", uint64(link), w)
 		}
 	}
 }

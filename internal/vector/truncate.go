@@ -7,13 +7,12 @@ import (
 	"github.com/everheap/everheap/internal/heap"
 )
 
-// Truncate drops the words from index n on, below count, which is the length: it
-// calls drop with each of them, frees the nodes that hold no others, and returns the
-// new root, with as few levels as n needs. After an error the transaction must abort.
+// Truncate drops the words from index n up to count, which is the length. It calls drop with
+// each of them, frees the nodes that have no other words, and returns the new root, with
+// only as many levels as n needs. After an error the transaction must abort.
 //
-// A damaged vector can hold more words than its length says, or lead in circles. So
-// the words are counted, and a node without any is an error: what is done is bounded
-// by the length.
+// A damaged vector may have more words than its length says, or cycles. So Truncate counts
+// the words, and a node without words is an error: the length bounds the work.
 func Truncate(t *heap.Txn, root format.Link, n, count uint64, drop func(word uint64) error) (format.Link, error) {
 	if n >= count {
 		return root, nil
@@ -26,7 +25,7 @@ func Truncate(t *heap.Txn, root format.Link, n, count uint64, drop func(word uin
 	if n == 0 {
 		return 0, c.end(root, c.free(root, levels))
 	}
-	for ; levels > 1 && n <= 1<<(fanBits*(levels-1)); levels-- { // V2: the first child holds all that stays
+	for ; levels > 1 && n <= 1<<(fanBits*(levels-1)); levels-- { // V2: all remaining words are below the first child
 		slots, err := c.slots(root, levels)
 		if err != nil {
 			return 0, err
@@ -50,11 +49,11 @@ func Truncate(t *heap.Txn, root format.Link, n, count uint64, drop func(word uin
 // cutter drops the end of a vector.
 type cutter struct {
 	t    *heap.Txn
-	left uint64 // words to be dropped still
+	left uint64 // how many words are still to be dropped
 	drop func(word uint64) error
 }
 
-// end returns the error, or one that says that there were too few words.
+// end returns err, or an error if there were too few words.
 func (c *cutter) end(root format.Link, err error) error {
 	if err == nil && c.left > 0 {
 		err = bad(root)
@@ -73,7 +72,7 @@ func (c *cutter) slots(link format.Link, levels uint) ([]uint64, error) {
 	return slotsOf(p, link.VectorBits()), nil
 }
 
-// below drops what a slot of a node leads to.
+// below drops the word or the child in a slot of a node.
 func (c *cutter) below(w uint64, levels uint) error {
 	switch {
 	case w == 0:
@@ -87,7 +86,7 @@ func (c *cutter) below(w uint64, levels uint) error {
 	return c.drop(w)
 }
 
-// free drops a node with all that is below it.
+// free drops a node with everything below it.
 func (c *cutter) free(link format.Link, levels uint) error {
 	slots, err := c.slots(link, levels)
 	if err != nil {
@@ -106,15 +105,15 @@ func (c *cutter) free(link format.Link, levels uint) error {
 	return nil
 }
 
-// cut drops the words of a node from its n-th on, and returns what becomes of the
-// node; n is not 0. A node that is much too large is made smaller.
+// cut drops the words of a node from its n-th on, and returns the changed node; n is not 0.
+// It makes a node smaller that has become much too large.
 func (c *cutter) cut(link format.Link, levels uint, n uint64) (format.Link, error) {
 	slots, err := c.slots(link, levels)
 	if err != nil {
 		return 0, err
 	}
 	shift := fanBits * (levels - 1)
-	last := (n - 1) >> shift // slot of the last word that stays
+	last := (n - 1) >> shift // slot of the last remaining word
 	if last >= uint64(len(slots)) {
 		return 0, bad(link)
 	}

@@ -1,21 +1,21 @@
-// Package vector is a copy-on-write radix vector of 64-bit words, 64-way: the
-// object table of a space is one, and every list has one.
+// Package vector is a copy-on-write radix vector of 64-bit words, 64-way. The object table
+// of a space is a vector, and every list has one.
 //
-// A node has 4 to 64 slots, as many as it needs; the slots of a leaf are the
-// words themselves. A link carries the logarithm of its node's slots and the
-// levels below, so that a search knows them before it touches the node. A word
-// that was never set, or was cleared, is 0. A vector does not know its length: a caller
-// that truncates or walks one passes it, and has set every word below it.
+// A node has 4 to 64 slots, as many as it needs; the slots of a leaf are the words. A link
+// has the logarithm of its node's number of slots, and the number of levels from the node
+// down, so a search knows both before it touches the node. A word that was never set, or was
+// cleared, is 0. A vector does not know its length: a caller that truncates or walks a
+// vector passes the length, and must have set every word below it.
 //
 // Invariants:
 //
-//	V1  A slot that a node does not have is 0: no word was set below it.
-//	V2  The root has as many levels as the greatest index set since the last
-//	    truncation needs, or as the length after that truncation needs.
+//	V1  A slot beyond the end of a node counts as 0: no word was set below it.
+//	V2  The root has as many levels as needed for the greatest index that was set since the
+//	    last truncation, or for the length after that truncation, whichever is more.
 //
-// An element of a list is a block of its own, so it does not move when others change: a
-// borrowed pointer to it stays right. What a search needs of a node stands in the link to
-// it, so a search reads one cache line a level.
+// An element of a list is a separate block, so it does not move when others change, and a
+// borrowed pointer to it stays valid. A link has everything that a search needs to know of
+// its node, so a search reads one cache line in each level.
 //
 // Start reading at Get, then Set and Truncate.
 package vector
@@ -47,7 +47,7 @@ func Levels(n uint64) (levels uint) {
 	if n == 0 {
 		return 0
 	}
-	for greatest := n - 1; ; { // the greatest index, not a number of words, is what a level divides
+	for greatest := n - 1; ; { // each level divides the greatest index, not the number of words
 		levels++
 		if greatest >>= fanBits; greatest == 0 {
 			return levels
@@ -60,17 +60,17 @@ func capacityBits(link format.Link) uint {
 	return fanBits*(link.VectorLevels()-1) + link.VectorBits()
 }
 
-// valid reports whether a link can be one of a node on the given level.
+// valid reports whether a link may be the link of a node on the given level.
 func valid(link format.Link, levels uint) bool {
 	return link>>56 == 0 && link.VectorLevels() == levels && link.VectorBits() <= fanBits && link.VectorBits() >= 1
 }
 
-// bad describes an impossible link.
+// bad returns the error for an impossible link.
 func bad(link format.Link) error {
 	return &format.DamageError{File: "heap", What: fmt.Sprintf("the link %#x of a radix vector is impossible", uint64(link))}
 }
 
-// Get returns the word at index i; 0 if there is none.
+// Get returns the word at index i; 0 if it was never set.
 func Get(r *heap.Reader, root format.Link, i uint64) (uint64, error) {
 	if root == 0 {
 		return 0, nil
@@ -109,10 +109,10 @@ func Set(t *heap.Txn, root format.Link, i, word uint64) (format.Link, error) {
 	return SetRun(t, root, i, []uint64{word})
 }
 
-// RunLength returns how many words from index i on, n at most, SetRun can store.
+// RunLength returns how many words SetRun can store from index i on, at most n.
 func RunLength(i uint64, n int) int { return min(n, 1<<fanBits-int(i&(1<<fanBits-1))) }
 
-// SetRun is Set for words in a row, which belong in one leaf.
+// SetRun is Set for consecutive words of one leaf.
 func SetRun(t *heap.Txn, root format.Link, i uint64, words []uint64) (format.Link, error) {
 	if i > MaxIndex || RunLength(i, len(words)) != len(words) {
 		return 0, bad(root)
@@ -138,7 +138,7 @@ func SetRun(t *heap.Txn, root format.Link, i uint64, words []uint64) (format.Lin
 	return set(t, root, i, words)
 }
 
-// set is SetRun below a link; a link with address 0 is a node yet to be.
+// set is SetRun below a link; a link with address 0 stands for a node that does not exist yet.
 func set(t *heap.Txn, link format.Link, i uint64, words []uint64) (format.Link, error) {
 	levels := link.VectorLevels()
 	slot := i >> (fanBits * (levels - 1)) & (1<<fanBits - 1)
@@ -168,7 +168,7 @@ func set(t *heap.Txn, link format.Link, i uint64, words []uint64) (format.Link, 
 	return link, err
 }
 
-// resize makes a node editable with the given bits. Slots that go away are lost.
+// resize makes a node editable, with 2^nodeBits slots. It drops slots beyond those.
 func resize(t *heap.Txn, link format.Link, nodeBits uint) (format.Link, error) {
 	size := format.ByteCount(8) << nodeBits
 	if link.Addr() == 0 {

@@ -113,7 +113,7 @@ func TestRestoreBackup_NameInUse(t *testing.T) {
 	refuse := func(dir string) {
 		t.Helper()
 		err := everheap.RestoreBackup(dir, bytes.NewReader(stream))
-		if !errors.Is(err, everheap.ErrExists) || !strings.Contains(err.Error(), "there already") {
+		if !errors.Is(err, everheap.ErrExists) || !strings.Contains(err.Error(), "left as it is") {
 			t.Errorf("restoring over %s: %v", dir, err)
 		}
 	}

@@ -182,7 +182,7 @@ func TestErrExists_DirectoryWithOtherThings(t *testing.T) {
 			s.Close()
 			t.Fatalf("%s was opened", dir)
 		}
-		expectError(t, err, everheap.ErrExists, "something else is there already", dir)
+		expectError(t, err, everheap.ErrExists, "it has other contents", dir)
 	}
 }
 

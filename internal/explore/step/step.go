@@ -1,10 +1,10 @@
-// Package step is what the instrumented sources of the library call, in an exploration
-// of interleavings: see package explore, which rewrites the sources and drives them. No
-// other build imports it.
+// Package step has the functions that the instrumented sources of the library call in an
+// exploration. Package explore rewrites the sources and drives them; no other build imports
+// package step.
 //
-// A step is everything that a thread does from one call of these functions to the next
-// one. An access stands before the atomic operation or the system call that it is named
-// for, so that others can be let run right before it.
+// A step is everything that a thread does from one call of these functions to the next one.
+// The call stands right before the atomic operation or the system call, so that the driver
+// can let other threads run before that.
 package step
 
 import (
@@ -12,47 +12,47 @@ import (
 	"time"
 )
 
-// Kind says what follows a step.
+// Kind says which kind of access follows a call.
 type Kind uint8
 
 // The kinds.
 const (
-	Read  Kind = iota // of a shared word
-	Write             // of a shared word, or both
+	Read  Kind = iota // a read of a shared word
+	Write             // a write of a shared word, or both
 	File              // a lock of the system
-	Point             // of package invariant
-	Mutex             // of the process
+	Point             // a point of package invariant
+	Mutex             // a mutex of the process
 )
 
-// A Driver decides who goes on.
+// A Driver decides which thread runs.
 type Driver interface {
-	// Step is called before a step of the kind, at a place of the sources. at is a
+	// Step is called before an access of the kind, at a place in the sources. at is a
 	// pointer to the word, or nil.
 	Step(where string, kind Kind, at any)
-	// Pause is called by a thread that waits for others, at most for a while.
+	// Pause is called by a thread that waits for other threads, for at most d.
 	Pause(where string, d time.Duration)
-	// Stopped reports whether some other process stands still.
+	// Stopped reports whether any other process stands still.
 	Stopped() bool
-	// Forked reports whether the process is a fork of the one that opened the space.
+	// Forked reports whether the process is a fork of the process that opened the space.
 	Forked() bool
-	// Now is the time, which passes only while all wait.
+	// Now returns the time, which passes only while all threads wait.
 	Now() time.Time
 }
 
-// Driven is the driver; nil: nobody's.
+// Driven is the driver; nil: none.
 var Driven Driver
 
-// MutantOn names the fix that is taken out; "": none.
+// MutantOn names the mutant that runs; "": none.
 var MutantOn string
 
-// Mutant reports whether a fix is to be taken out.
+// Mutant reports whether a mutant runs.
 func Mutant(name string) bool { return MutantOn == name }
 
-// Small says that even a space that takes little is worth to be made smaller.
+// Small says that even a small space is worth making smaller.
 var Small bool
 
-// AtMost is what a file may take without anything being done about it, or a multiple of what
-// it needs.
+// AtMost returns the bound n, below which a file is not worth making smaller; 0 if Small is
+// set.
 func AtMost(n uint64) uint64 {
 	if Small {
 		return 0
@@ -116,7 +116,7 @@ func FutexWait(addr *uint32, _ uint32, d time.Duration) (woken bool) {
 	return false
 }
 
-// FutexWake is that of package oslock: who waits looks again anyway.
+// FutexWake is that of package oslock. It does nothing: a waiter looks again anyway.
 func FutexWake(*uint32, int) int { return 0 }
 
 // Yield is that of package oslock, and Gosched that of package runtime.
@@ -136,13 +136,13 @@ func Since(t time.Time) time.Duration { return Now().Sub(t) }
 // Until is time.Until.
 func Until(t time.Time) time.Duration { return t.Sub(Now()) }
 
-// Stopped stands for the question whether a process is stopped.
+// Stopped replaces functions that report whether a process is stopped.
 func Stopped(...any) bool { return Driven != nil && Driven.Stopped() }
 
-// Forked stands for the question whether this process is a fork.
+// Forked replaces functions that report whether this process is a fork.
 func Forked(uint64) bool { return Driven != nil && Driven.Forked() }
 
-// Receive waits until something comes from a channel, or it is closed.
+// Receive waits for a value from a channel, or until it is closed.
 func Receive[T any](c <-chan T, where string) (v T) {
 	for {
 		select {

@@ -1,6 +1,6 @@
-// Package heaptest opens the heap of a space for tests of the structures that are
-// built on it, without an engine above: transactions write blocks and publish
-// states, and nothing else goes on.
+// Package heaptest opens the heap of a space, without an engine, for tests of the structures
+// that are built on the heap: transactions write blocks and publish states, and nothing else
+// runs.
 //
 // Start reading at Open.
 package heaptest
@@ -17,7 +17,7 @@ import (
 	"github.com/everheap/everheap/internal/mapping"
 )
 
-// Space is the lower half of a space: the mapped heap, and the coordination.
+// Space is the lower half of a space: the mapped heap, and the membership in live.
 type Space struct {
 	Dir    string
 	Header format.Header
@@ -26,7 +26,7 @@ type Space struct {
 	txn    heap.Txn
 }
 
-// Open makes a space and opens its heap for one test. size is that of the window.
+// Open creates a space and opens its heap for one test. size is the size of the window.
 func Open(t testing.TB, size uint64) *Space {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
@@ -70,7 +70,7 @@ func (s *Space) Join(t testing.TB) *Space {
 	if err := lv.Join(); err != nil {
 		t.Fatal(err)
 	}
-	lv.Words().Written.Store(format.MaxVersion) // there is no journal that would read what was logged
+	lv.Words().Written.Store(format.MaxVersion) // there is no journal that would read logged blocks
 	joined := &Space{Dir: s.Dir, Header: s.Header, Heap: heap.New(region, lv), Live: lv}
 	t.Cleanup(func() {
 		lv.Leave(false)
@@ -79,8 +79,8 @@ func (s *Space) Join(t testing.TB) *Space {
 	return joined
 }
 
-// Update runs fn in a transaction and publishes a state, which is a copy of the
-// current one but for its version; if fn fails, nothing is published.
+// Update runs fn in a transaction and publishes a state, a copy of the current one with the
+// next version. If fn fails it publishes nothing.
 func (s *Space) Update(t testing.TB, fn func(txn *heap.Txn) error) error {
 	t.Helper()
 	s.Heap.Enter()
@@ -109,7 +109,7 @@ func (s *Space) Update(t testing.TB, fn func(txn *heap.Txn) error) error {
 	*(*format.State)(txn.Payload(a)) = state
 	txn.Seal()
 	if !s.Live.Publish(hold.State, a) {
-		t.Fatal("somebody else has published a state")
+		t.Fatal("another process has published a state")
 	}
 	s.Live.Announce()
 	txn.Committed()

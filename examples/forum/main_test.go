@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/everheap/everheap/examples/forum/command"
 	"github.com/everheap/everheap/examples/forum/crew"
@@ -158,7 +159,7 @@ func (b *browser) ops() (o site.Ops) {
 // nothing fails twice.
 func TestDay_ServersKilled(t *testing.T) {
 	r := start(t)
-	o := day.Options{Address: r.Address(), Logins: 100, Posts: 100, Reads: 600, Connections: 4, Users: small.Users, Kill: true}
+	o := day.Options{Address: r.Address(), Logins: 100, Posts: 100, Reads: 600, Connections: 4, Users: small.Users, Kill: 100 * time.Millisecond}
 	if testing.Short() {
 		o.Logins, o.Posts, o.Reads = 30, 30, 150
 	}

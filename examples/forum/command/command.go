@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,7 +61,7 @@ func Main(args []string, out, errOut io.Writer, stores ...Store) int {
 }
 
 func runSite(args []string, out, errOut io.Writer, stores []Store) error {
-	o := options{data: "everforum", store: stores[0].Name, servers: 4, size: 1}
+	o := options{data: "everforum", store: stores[0].Name, servers: max(2, runtime.NumCPU()), size: 1}
 	if dir, err := os.UserCacheDir(); err == nil {
 		o.data = filepath.Join(dir, "everforum")
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -26,8 +27,10 @@ func runDay(args []string, out, errOut io.Writer) error {
 	flags.IntVar(&o.Logins, "logins", 100_000, "how many `requests` log in")
 	flags.IntVar(&o.Posts, "posts", 10_000, "how many write")
 	flags.IntVar(&o.Reads, "reads", 1_000_000, "how many read a page with all that is on it")
-	flags.IntVar(&o.Connections, "connections", 8, "how many `connections` ask at once")
-	flags.BoolVar(&o.Kill, "kill", false, "kill servers at random meanwhile")
+	// A reader asks again at once: so with more of them than processors each waits for others.
+	flags.IntVar(&o.Connections, "connections", runtime.NumCPU(), "how many `connections` ask at once")
+	kill := flags.Bool("kill", false, "kill servers at random meanwhile")
+	flags.DurationVar(&o.Kill, "kill-every", time.Second, "about how `often`")
 	size := flags.Float64("size", 1, "the -size of the site")
 	short := flags.Bool("short", false, "a hundredth of it")
 	if err := flags.Parse(args); err != nil {
@@ -35,6 +38,9 @@ func runDay(args []string, out, errOut io.Writer) error {
 	}
 	if *short {
 		o.Logins, o.Posts, o.Reads = o.Logins/100, o.Posts/100, o.Reads/100
+	}
+	if !*kill {
+		o.Kill = 0
 	}
 	var err error
 	if o.Address, err = hostOf(*site); err != nil {
@@ -97,18 +103,19 @@ func runPages(args []string, out, errOut io.Writer) error {
 		}
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "page\tsite\tKiB\tpages/s\tfrom\tto\tp50\tp99\tfaster\t")
+	fmt.Fprintln(w, "page\tsite\tKiB\tpages/s\tfrom\tto\tp50\tp99\tservers\tclient\tfaster\tcheaper\t")
 	for _, path := range list {
-		var base float64
+		var base day.Pages
 		for i := len(names) - 1; i >= 0; i-- {
 			rates := measured[[2]string{names[i], path}]
 			slices.SortFunc(rates, func(a, b day.Pages) int { return int(a.Rate - b.Rate) })
 			m := rates[len(rates)/2]
 			if i == len(names)-1 {
-				base = m.Rate
+				base = m
 			}
-			fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f ms\t%.2f ms\t%.1fx\t\n", path, names[i], m.Size>>10, m.Rate, rates[0].Rate, rates[len(rates)-1].Rate,
-				float64(m.P50)/1e6, float64(m.P99)/1e6, m.Rate/base)
+			fmt.Fprintf(w, "%s\t%s\t%d\t%.0f\t%.0f\t%.0f\t%.2f ms\t%.2f ms\t%d µs\t%d µs\t%.1fx\t%.1fx\t\n", path, names[i], m.Size>>10, m.Rate, rates[0].Rate, rates[len(rates)-1].Rate,
+				float64(m.P50)/1e6, float64(m.P99)/1e6, m.Server.Microseconds(), m.Client.Microseconds(), m.Rate/base.Rate,
+				float64(base.Server)/float64(max(1, m.Server)))
 		}
 	}
 	return w.Flush()

@@ -32,8 +32,8 @@ type Options struct {
 	Address              string // host:port
 	Logins, Posts, Reads int
 	Connections          int
-	Users                int  // of the seed
-	Kill                 bool // kill servers at random meanwhile
+	Users                int           // of the seed
+	Kill                 time.Duration // kill a server at random about this often; 0: none
 	Progress             func(done, of int)
 }
 
@@ -41,14 +41,19 @@ type Options struct {
 const (
 	login = iota
 	write
-	story
+	story // with few comments
+	middle
+	large
 	front
 	user
 	search
 	kinds
 )
 
-var kindNames = [kinds]string{"log in", "write", "story, all comments", "front, all stories", "user, all posts", "search"}
+// Stories of the middle have 250 comments or more, and large ones 1,000.
+const middleComments, largeComments = 250, 1000
+
+var kindNames = [kinds]string{"log in", "write", "story, to 249 comments", "story, 250 to 999 comments", "story, 1,000 comments and more", "front, all stories", "user, all posts", "search"}
 
 // Report is the outcome of a day.
 type Report struct {
@@ -121,8 +126,8 @@ func Play(o Options) (*Report, error) {
 			players[i].answered.Store(math.MaxInt64 / 2)
 		})
 	}
-	killer := newKiller(o.Address, players)
-	if o.Kill {
+	killer := newKiller(o.Address, players, o.Kill)
+	if o.Kill > 0 {
 		killing.Go(func() { killed = killer.run(stop) })
 	}
 	all.Wait()
@@ -219,7 +224,7 @@ func (p *player) timed(kind int) error {
 	case write:
 		err = p.write()
 	default:
-		err = p.read(kind)
+		kind, err = p.read(kind)
 	}
 	p.took[kind] = append(p.took[kind], time.Since(began))
 	p.answered.Add(1)
@@ -287,8 +292,8 @@ func (p *player) story() int {
 
 var vocabulary = strings.Fields("memory kernel compiler archive garden honest bicycle protocol latency cassette telescope rewrote measured forgotten elegant thread packet scheduler interface winter")
 
-// read gets a page and sees that all is on it.
-func (p *player) read(kind int) error {
+// read gets a page and sees that all is on it. It returns the kind of page that it was.
+func (p *player) read(kind int) (int, error) {
 	var path, item string
 	switch kind {
 	case story:
@@ -302,19 +307,25 @@ func (p *player) read(kind int) error {
 	}
 	a, err := p.get(path)
 	if err != nil {
-		return err
+		return kind, err
 	}
 	p.bytes += uint64(len(a.body))
 	if a.status != http.StatusOK || !bytes.HasSuffix(a.body, []byte("</html>\n")) {
-		return fmt.Errorf("GET %s: status %d, %d bytes", path, a.status, len(a.body))
+		return kind, fmt.Errorf("GET %s: status %d, %d bytes", path, a.status, len(a.body))
 	}
 	if item == "" {
-		return nil
+		return kind, nil
 	}
-	if says, has := said(a.body, kind), bytes.Count(a.body, []byte(item)); says != has {
-		return fmt.Errorf("GET %s: the page says that there are %d, and has %d", path, says, has)
+	says, has := said(a.body, kind), bytes.Count(a.body, []byte(item))
+	if says != has {
+		return kind, fmt.Errorf("GET %s: the page says that there are %d, and has %d", path, says, has)
 	}
-	return nil
+	if kind == story && has >= largeComments {
+		kind = large
+	} else if kind == story && has >= middleComments {
+		kind = middle
+	}
+	return kind, nil
 }
 
 // said returns how many items a page says that it has.

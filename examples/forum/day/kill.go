@@ -17,13 +17,14 @@ import (
 type killer struct {
 	client  *client
 	players []*player
+	every   time.Duration
 	rng     *rand.Rand
 	was     map[int]bool
 	killed  int
 }
 
-func newKiller(address string, players []*player) *killer {
-	return &killer{client: &client{address: address}, players: players, rng: rand.New(rand.NewPCG(7, 7)), was: map[int]bool{}}
+func newKiller(address string, players []*player, every time.Duration) *killer {
+	return &killer{client: &client{address: address}, players: players, every: every, rng: rand.New(rand.NewPCG(7, 7)), was: map[int]bool{}}
 }
 
 // run kills one after the other until stop is closed.
@@ -58,7 +59,7 @@ func (k *killer) settle(stop chan struct{}) (more bool) {
 	select {
 	case <-stop:
 		return false
-	case <-time.After(time.Duration(k.rng.IntN(200)) * time.Millisecond):
+	case <-time.After(time.Duration(k.rng.Int64N(2 * int64(k.every)))):
 		return true
 	}
 }

@@ -17,6 +17,7 @@ type Comment struct {
 	Points int
 	At     int64
 	Text   string
+	HTML   page.HTML // of the comment, for pages that show a thousand: made when it was written
 }
 
 // rows are buffers for the comments of one page.
@@ -41,12 +42,12 @@ func (f *Forum) Story(id uint32, after int, show func(s *page.Story, comments []
 		head.Text = s.Text
 		list := (*buf)[:0]
 		if after == 0 {
-			for _, c := range s.Comments.All(tx) {
-				list = append(list, c.row(tx))
+			for i, c := range s.Comments.All(tx) {
+				list = append(list, c.row(tx, i+1))
 			}
 		} else {
 			for i := after; i < s.Count; i++ {
-				list = append(list, s.Comments.Peek(tx, i).row(tx))
+				list = append(list, s.Comments.Peek(tx, i).row(tx, i+1))
 			}
 		}
 		*buf = list
@@ -54,9 +55,15 @@ func (f *Forum) Story(id uint32, after int, show func(s *page.Story, comments []
 	}))
 }
 
-func (c *Comment) row(tx *everheap.Tx) page.Comment {
+// row makes a row of comment n. HTML that another version of the site has stored, or none, is
+// not passed on (HT2).
+func (c *Comment) row(tx *everheap.Tx, n int) page.Comment {
 	by := c.Author.Peek(tx)
-	return page.Comment{Parent: int(c.Parent), Points: c.Points, Karma: by.Karma, At: c.At, Author: by.Name, Text: c.Text}
+	html := c.HTML
+	if !html.Current() {
+		html = page.Markup(n, by.Name, c.At, c.Text)
+	}
+	return page.Comment{Parent: int(c.Parent), Points: c.Points, Karma: by.Karma, Author: by.Name, HTML: html}
 }
 
 // Reply adds a comment, in one transaction with all that leads to it.
@@ -76,7 +83,8 @@ func (f *Forum) Reply(author, key string, story uint32, parent int, text string)
 		}
 		comment = s.Count + 1
 		now := time.Now().Unix()
-		if err := s.Comments.Append(tx, Comment{Author: by, Parent: uint32(parent), Points: 1, At: now, Text: text}); err != nil {
+		html := page.Markup(comment, by.Peek(tx).Name, now, text)
+		if err := s.Comments.Append(tx, Comment{Author: by, Parent: uint32(parent), Points: 1, At: now, Text: text, HTML: html}); err != nil {
 			return err
 		}
 		err = f.stories.Modify(tx, story, func(s *Story) error {

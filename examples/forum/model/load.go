@@ -34,7 +34,7 @@ func (f *Forum) LoadUsers(users []page.NewUser) error {
 
 // LoadStory adds a story with its comments, in one transaction. It collects the documents of
 // each word, and enters them at once.
-func (f *Forum) LoadStory(new page.Story, comments []page.Comment) error {
+func (f *Forum) LoadStory(new page.Story, comments []page.NewComment) error {
 	return f.space.Update(context.Background(), func(tx *everheap.Tx) error {
 		by, err := f.user(tx, new.Author)
 		if err != nil {
@@ -71,7 +71,8 @@ func (f *Forum) LoadStory(new page.Story, comments []page.Comment) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.Author, err)
 			}
-			list = append(list, Comment{Author: by, Parent: uint32(c.Parent), Points: c.Points, At: c.At, Text: c.Text})
+			list = append(list, Comment{Author: by, Parent: uint32(c.Parent), Points: c.Points, At: c.At, Text: c.Text,
+				HTML: page.Markup(i+1, c.Author, c.At, c.Text)})
 			p := Post{Story: id, Comment: uint32(i + 1)}
 			posts, wrote[by] = append(posts, p), append(wrote[by], p)
 			for _, w := range page.Words(c.Text) {

@@ -109,6 +109,17 @@ func (f *Forum) User(name string, show func(u *page.User, posts iter.Seq[*page.P
 	}))
 }
 
+// Post passes a comment of a story, or the story itself.
+func (f *Forum) Post(story uint32, comment int, show func(p *page.Post) error) error {
+	return outdated(f.space.View(func(tx *everheap.Tx) error {
+		var row page.Post
+		if comment < 0 || !f.fill(tx, &Post{Story: story, Comment: uint32(comment)}, &row) {
+			return page.ErrNone
+		}
+		return show(&row)
+	}))
+}
+
 // fill makes a row of a post: it follows the post to its story and its comment.
 func (f *Forum) fill(tx *everheap.Tx, p *Post, row *page.Post) bool {
 	s := f.stories.Peek(tx, p.Story)

@@ -47,15 +47,14 @@ type Story struct {
 	Tags     []string // of the second version of the types
 }
 
-// A Comment is one of a story. Comments of a story have the numbers 1, 2, 3…, in the order in
-// which they were written.
+// A Comment is one of a story, as its page shows it. Comments of a story have the numbers 1, 2,
+// 3…, in the order in which they were written.
 type Comment struct {
 	Parent int // number of the comment that it answers; 0: the story
 	Points int
 	Karma  int // of the author, now
-	At     int64
 	Author string
-	Text   string
+	HTML   HTML // all the rest
 }
 
 // A User is the head of a user's page.
@@ -128,6 +127,8 @@ type Store interface {
 	Front(order Order, show func(n int, stories iter.Seq[*Story]) error) error
 	// Story passes a story and all its comments, or those after the first ones.
 	Story(id uint32, after int, show func(s *Story, comments []Comment) error) error
+	// Post passes a comment of a story, or the story itself (comment 0).
+	Post(story uint32, comment int, show func(p *Post) error) error
 	// Tagged passes the stories with a tag, newest first.
 	Tagged(tag string, show func(n int, stories iter.Seq[*Story]) error) error
 	// User passes a user and all that they wrote, newest first.
@@ -167,7 +168,7 @@ type Store interface {
 type Loader interface {
 	LoadUsers(users []NewUser) error
 	// LoadStory adds a story with its comments, of which the oldest comes first.
-	LoadStory(s Story, comments []Comment) error
+	LoadStory(s Story, comments []NewComment) error
 	// Loaded is called at the end.
 	Loaded() error
 }
@@ -178,4 +179,13 @@ type NewUser struct {
 	Password Password
 	Joined   int64
 	Karma    int
+}
+
+// NewComment is one to be loaded, with the number of the one that it answers.
+type NewComment struct {
+	Parent int
+	Points int
+	At     int64
+	Author string
+	Text   string
 }

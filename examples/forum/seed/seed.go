@@ -93,13 +93,13 @@ func (p Plan) Count(i int) int {
 }
 
 // Thread returns the comments of a story, oldest first.
-func (p Plan) Thread(i int) []page.Comment {
+func (p Plan) Thread(i int) []page.NewComment {
 	r := p.random("thread", i)
-	list := make([]page.Comment, p.Count(i))
+	list := make([]page.NewComment, p.Count(i))
 	at := p.Story(i).At
 	for n := range list {
 		at += r.Int64N(1 + int64(3*86_400/(len(list)+10)))
-		c := page.Comment{At: at, Author: Name(p.skewed(r, p.Users)), Points: 1 + int(r.NormFloat64()*2), Text: paragraphs(r, 1+int(r.ExpFloat64()*2.2))}
+		c := page.NewComment{At: at, Author: Name(p.skewed(r, p.Users)), Points: 1 + int(r.NormFloat64()*2), Text: paragraphs(r, 1+int(r.ExpFloat64()*2.2))}
 		if n > 0 && r.IntN(10) > 2 {
 			c.Parent = n - int(math.Pow(float64(n), r.Float64())) + 1 // mostly one of late
 		}

@@ -2,6 +2,7 @@ package site
 
 import (
 	"crypto/rand"
+	"net/url"
 	"strings"
 
 	"github.com/everheap/everheap/examples/forum/page"
@@ -49,7 +50,7 @@ func (q *request) frame(title, live string) {
 		b.raw(`&thinsp;▲</span><form method="post" action="/logout"><button class="link">Log out</button></form>`)
 	} else {
 		b.raw(`<a href="/login?to=`)
-		b.escape(pathEscape(q.URL.Path))
+		b.escape(url.PathEscape(q.URL.Path))
 		b.raw(`">Log in</a>`)
 	}
 	b.raw(frameParts[4])
@@ -90,7 +91,7 @@ func (q *request) article(s *page.Story, comments int, can abilities) {
 	b.int(s.Points)
 	b.raw(`</span> points</b>`)
 	if can.moderate && s.Author != q.name {
-		b.b = appendButtons(b.b, []byte("0"))
+		b.b = appendButtons(b.b, 0)
 	}
 	b.raw(`</p>`)
 	if s.Text != "" {

@@ -15,8 +15,6 @@ import (
 	"github.com/everheap/everheap/examples/forum/page"
 )
 
-func pathEscape(s string) string { return url.PathEscape(s) }
-
 // template makes a whole page of a template.
 func (q *request) template(name, title string, data any) error {
 	q.frame(title, "")
@@ -141,15 +139,8 @@ func (q *request) replyForm() error {
 	if q.name == "" {
 		return q.redirect("/login?to=" + url.QueryEscape(q.URL.Path))
 	}
-	return q.site.store.Story(story, max(n-1, 0), func(s *page.Story, comments []page.Comment) error {
-		data := map[string]any{"Story": s, "N": n, "Key": rand.Text()}
-		if n > 0 {
-			if len(comments) == 0 {
-				return page.ErrNone
-			}
-			data["Comment"] = comments[0]
-		}
-		return q.template("reply", "Reply", data)
+	return q.site.store.Post(story, n, func(p *page.Post) error {
+		return q.template("reply", "Reply", map[string]any{"Post": p, "Key": rand.Text()})
 	})
 }
 

@@ -138,6 +138,9 @@ func TestSite_StoryFromRegistrationToSearch(t *testing.T) {
 	if n := strings.Count(body, `<li id="c`); n != 3 {
 		t.Errorf("the page has %d comments", n)
 	}
+	if n := strings.Count(body, `</p><p>&lt;script>alert("1")&lt;/script>&amp;amp;' number `); n != 3 { // HT1
+		t.Errorf("%d comments are escaped once: %s", n, body)
+	}
 	if _, body := w.wants(200, "GET", "/search?q=NUMBER+alert", nil); strings.Count(body, "number") != 1+3 {
 		t.Errorf("the search has found: %s", body)
 	}
@@ -202,9 +205,9 @@ func TestSite_DeepAndOddTrees(t *testing.T) {
 	if err := w.store.LoadUsers([]page.NewUser{{Name: "ada", Password: hash}, {Name: hostile, Password: hash}}); err != nil {
 		t.Fatal(err)
 	}
-	list := make([]page.Comment, 600)
+	list := make([]page.NewComment, 600)
 	for i := range list {
-		list[i] = page.Comment{Author: "ada", Parent: i, Text: hostile}
+		list[i] = page.NewComment{Author: "ada", Parent: i, Text: hostile}
 	}
 	list[598].Parent, list[597].Author = 600, hostile
 	if err := w.store.LoadStory(page.Story{Title: "Deep", Author: hostile}, list); err != nil {

@@ -69,19 +69,31 @@ func posts(t *testing.T, s seed.Store) {
 		if st.Title != "First" || st.Text != "of all" || st.Author != "ada" || st.Comments != 2 || st.Points != 1 || st.At == 0 {
 			t.Errorf("the story is %+v", *st)
 		}
-		if len(list) != 2 || list[0].Author != "bob" || list[0].Text != "one" || list[1].Parent != 1 || list[1].Points != 1 {
+		if len(list) != 2 || list[0].Author != "bob" || !strings.Contains(string(list[0].HTML), ">one<") || list[1].Parent != 1 || list[1].Points != 1 {
 			t.Errorf("the comments are %+v", list)
 		}
 		return nil
 	})
 	wants(t, "a story", err, nil)
 	wants(t, "its end", s.Story(id, 1, func(st *page.Story, list []page.Comment) error {
-		if len(list) != 1 || list[0].Text != "two" || st.Comments != 2 {
+		if len(list) != 1 || !strings.Contains(string(list[0].HTML), ">two<") || st.Comments != 2 {
 			t.Errorf("after the first comment: %+v", list)
 		}
 		return nil
 	}), nil)
 	wants(t, "no story", s.Story(99, 0, nil), page.ErrNone)
+	for comment, want := range []page.Post{{Text: "of all", Author: "ada"}, {Text: "one", Author: "bob"}, {Text: "two", Author: "ada"}} {
+		wants(t, "a post", s.Post(id, comment, func(p *page.Post) error {
+			if p.Story != id || p.Comment != comment || p.Title != "First" || p.Text != want.Text || p.Author != want.Author || p.At == 0 || p.Points != 1 {
+				t.Errorf("post %d is %+v", comment, *p)
+			}
+			return nil
+		}), nil)
+	}
+	for _, comment := range []int{-1, 3} {
+		wants(t, "no post", s.Post(id, comment, nil), page.ErrNone)
+	}
+	wants(t, "a post of no story", s.Post(99, 0, nil), page.ErrNone)
 	for order, want := range map[page.Order]uint32{page.Newest: other, page.Top: other} {
 		first := uint32(0)
 		wants(t, "the front page", s.Front(order, func(n int, list iter.Seq[*page.Story]) error {
@@ -268,7 +280,7 @@ func seeded(t *testing.T, s seed.Store) {
 				return nil
 			}
 			for n := range list {
-				if list[n].Text != want[n].Text || list[n].Author != want[n].Author || list[n].Parent != want[n].Parent {
+				if list[n].HTML != page.Markup(n+1, want[n].Author, want[n].At, want[n].Text) || list[n].Author != want[n].Author || list[n].Parent != want[n].Parent {
 					t.Errorf("comment %d of story %d is %+v, want %+v", n+1, i+1, list[n], want[n])
 				}
 			}

@@ -24,7 +24,7 @@ func (f *Forum) LoadUsers(users []page.NewUser) error {
 }
 
 // LoadStory adds a story with its comments, in one transaction.
-func (f *Forum) LoadStory(s page.Story, comments []page.Comment) error {
+func (f *Forum) LoadStory(s page.Story, comments []page.NewComment) error {
 	return f.update(func(tx *sql.Tx) error {
 		by, err := f.user(tx, s.Author)
 		if err != nil {
@@ -51,7 +51,7 @@ func (f *Forum) LoadStory(s page.Story, comments []page.Comment) error {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Stmt(f.stmts[addComment]).Exec(id, i+1, c.Parent, by, c.At, c.Points, c.Text); err != nil {
+			if _, err := tx.Stmt(f.stmts[addComment]).Exec(id, i+1, c.Parent, by, c.At, c.Points, string(page.Markup(i+1, c.Author, c.At, c.Text)), c.Text); err != nil {
 				return err
 			}
 			if err := f.wrote(tx, by, id, i+1, c.Text); err != nil {

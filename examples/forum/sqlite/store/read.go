@@ -17,9 +17,11 @@ const (
 	frontTop     = `SELECT ` + storyColumns + ` FROM stories s JOIN users u ON u.id = s.author ORDER BY s.points DESC, s.id DESC`
 	storyHead    = `SELECT ` + storyColumns + `, s.text FROM stories s JOIN users u ON u.id = s.author WHERE s.id = ?`
 	// The words CROSS JOIN say which table is read first; SQLite would choose the same.
-	storyComments = `SELECT c.parent, c.points, u.karma, c.at, u.name, c.text FROM comments c CROSS JOIN users u ON u.id = c.author WHERE c.story = ? AND c.n > ? ORDER BY c.n`
-	userHead      = `SELECT name, joined, karma, points, day, wrote FROM users WHERE name = ?`
-	userPosts     = `SELECT p.story, p.n, s.title, u.name, coalesce(c.text, s.text), coalesce(c.at, s.at), coalesce(c.points, s.points)
+	storyComments = `SELECT c.parent, c.points, u.karma, u.name, c.html FROM comments c CROSS JOIN users u ON u.id = c.author WHERE c.story = ? AND c.n > ? ORDER BY c.n`
+	onePost       = `SELECT s.id, 0, s.title, u.name, s.text, s.at, s.points FROM stories s JOIN users u ON u.id = s.author WHERE ?1 = 0 AND s.id = ?2
+		UNION ALL SELECT s.id, c.n, s.title, u.name, c.text, c.at, c.points FROM comments c JOIN stories s ON s.id = c.story JOIN users u ON u.id = c.author WHERE c.story = ?2 AND c.n = ?1 AND c.n > 0`
+	userHead  = `SELECT name, joined, karma, points, day, wrote FROM users WHERE name = ?`
+	userPosts = `SELECT p.story, p.n, s.title, u.name, coalesce(c.text, s.text), coalesce(c.at, s.at), coalesce(c.points, s.points)
 		FROM users u CROSS JOIN posts p ON p.author = u.id CROSS JOIN stories s ON s.id = p.story LEFT JOIN comments c ON c.story = p.story AND c.n = p.n
 		WHERE u.name = ? ORDER BY p.doc DESC`
 	searchPosts = `WITH found AS MATERIALIZED (SELECT docid FROM words WHERE words MATCH ?)
@@ -96,19 +98,39 @@ func (f *Forum) Story(id uint32, after int, show func(s *page.Story, comments []
 	buf := buffers.Get().(*[]page.Comment)
 	defer buffers.Put(buf)
 	list := (*buf)[:0]
+	var parent, points, karma int64 // what the driver has: it makes texts of what is to become an int
 	for rows.Next() {
 		list = append(list, page.Comment{})
 		c := &list[len(list)-1]
-		if err := rows.Scan(&c.Parent, &c.Points, &c.Karma, &c.At, &c.Author, &c.Text); err != nil {
+		if err := rows.Scan(&parent, &points, &karma, &c.Author, (*string)(&c.HTML)); err != nil {
 			return err
 		}
+		c.Parent, c.Points, c.Karma = int(parent), int(points), int(karma)
 	}
 	*buf = list
 	if err := rows.Err(); err != nil {
 		return err
 	}
+	for i := range list { // HTML that another version of the site has stored is not passed on (HT2)
+		if c := &list[i]; !c.HTML.Current() {
+			err := f.Post(id, after+i+1, func(p *page.Post) error { c.HTML = page.Markup(p.Comment, p.Author, p.At, p.Text); return nil })
+			if err != nil {
+				return err
+			}
+		}
+	}
 	s.Comments = after + len(list)
 	return show(&s, list)
+}
+
+// Post passes a comment of a story, or the story itself.
+func (f *Forum) Post(story uint32, comment int, show func(p *page.Post) error) error {
+	var p page.Post
+	err := f.stmts[onePost].QueryRow(comment, story).Scan(&p.Story, &p.Comment, &p.Title, &p.Author, &p.Text, &p.At, &p.Points)
+	if err != nil {
+		return none(err)
+	}
+	return show(&p)
 }
 
 // User passes a user and all that they wrote, newest first.

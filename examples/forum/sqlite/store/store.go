@@ -32,7 +32,7 @@ CREATE INDEX IF NOT EXISTS stories_points ON stories(points, id);
 CREATE INDEX IF NOT EXISTS stories_active ON stories(active, id);
 CREATE INDEX IF NOT EXISTS stories_changed ON stories(changed);
 CREATE TABLE IF NOT EXISTS comments(
-	story INTEGER, n INTEGER, parent INTEGER NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, points INTEGER NOT NULL, text TEXT NOT NULL,
+	story INTEGER, n INTEGER, parent INTEGER NOT NULL, author INTEGER NOT NULL, at INTEGER NOT NULL, points INTEGER NOT NULL, html TEXT NOT NULL, text TEXT NOT NULL,
 	PRIMARY KEY(story, n)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS posts(doc INTEGER PRIMARY KEY, author INTEGER NOT NULL, story INTEGER NOT NULL, n INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS posts_author ON posts(author, doc, story, n);
@@ -87,7 +87,7 @@ func Open(path string) (*Forum, error) {
 }
 
 // queries are all that are prepared.
-var queries = []string{frontNew, frontActive, frontTop, storyHead, storyComments, userHead, userPosts, searchPosts, passwordOf, sessionOf,
+var queries = []string{frontNew, frontActive, frontTop, storyHead, storyComments, onePost, userHead, userPosts, searchPosts, passwordOf, sessionOf,
 	userID, addPost, addWords, addComment, addStory, bumpStory, bumpUser, sentBefore, addSent, addSession}
 
 // Close closes the file.

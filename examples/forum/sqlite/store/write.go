@@ -13,7 +13,7 @@ const (
 	userID     = `SELECT id FROM users WHERE name = ?`
 	addPost    = `INSERT INTO posts(author, story, n) VALUES(?, ?, ?)`
 	addWords   = `INSERT INTO words(docid, text) VALUES(?, ?)`
-	addComment = `INSERT INTO comments(story, n, parent, author, at, points, text) VALUES(?, ?, ?, ?, ?, ?, ?)`
+	addComment = `INSERT INTO comments(story, n, parent, author, at, points, html, text) VALUES(?, ?, ?, ?, ?, ?, ?, ?)`
 	addStory   = `INSERT INTO stories(title, link, text, author, at, active, points, count, changed) VALUES(?, ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((SELECT max(changed) FROM stories), 0))`
 	bumpStory  = `UPDATE stories SET count = count + 1, active = ?, changed = 1 + (SELECT max(changed) FROM stories) WHERE id = ? AND count >= ? RETURNING count`
 	bumpUser   = `UPDATE users SET wrote = wrote + 1 WHERE id = ?`
@@ -104,7 +104,7 @@ func (f *Forum) Reply(author, key string, story uint32, parent int, text string)
 		if err := tx.Stmt(f.stmts[bumpStory]).QueryRow(now, story, parent).Scan(&n); err != nil {
 			return err
 		}
-		if _, err := tx.Stmt(f.stmts[addComment]).Exec(story, n, parent, by, now, 1, text); err != nil {
+		if _, err := tx.Stmt(f.stmts[addComment]).Exec(story, n, parent, by, now, 1, string(page.Markup(n, author, now, text)), text); err != nil {
 			return err
 		}
 		if err := f.wrote(tx, by, story, n, text); err != nil {

@@ -44,11 +44,14 @@ type versionOf struct {
 
 // lately is what the space keeps.
 type lately struct {
-	maps [64]struct {
-		bound atomic.Pointer[binding]
-		seen  atomic.Uintptr // the state for which it was not there last
-	}
-	refs atomic.Pointer[refSearch]
+	maps, untyped [64]latelyMap // bound to Go types, and to none
+	refs          atomic.Pointer[refSearch]
+}
+
+// latelyMap is the place of a map.
+type latelyMap struct {
+	bound atomic.Pointer[binding]
+	seen  atomic.Uintptr // the state for which it was not there last
 }
 
 // versionOf names the version that a transaction sees.
@@ -97,23 +100,38 @@ func (l *lately) find(ed *Editor, of MapOf) *binding {
 	return b
 }
 
+// findUntyped is find for a map by its stored types.
+func (l *lately) findUntyped(ed *Editor, id format.ID) *binding {
+	b := l.untyped[id.Index()%uint64(len(l.untyped))].bound.Load()
+	if b == nil || b.m.ID(ed) != id || b.state != ed.State || b.version != ed.State.Version || !ed.keeps() {
+		return nil
+	}
+	return b
+}
+
 // note notes that a transaction has come to a map. It is bound if that is worth it: when
 // this is at least the second time in its version.
 func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
-	if !ed.keeps() {
-		return
+	if b := l.maps[m.index%uint64(len(l.maps))].note(ed, m, object); b != nil {
+		ed.bound(b)
 	}
-	place := &l.maps[m.index%uint64(len(l.maps))]
-	if state := uintptr(unsafe.Pointer(ed.State)); place.seen.Load() != state {
-		place.seen.Store(state)
-		return
+}
+
+// note returns what it has bound; nil: nothing.
+func (l *latelyMap) note(ed *Editor, m *Map, object *format.MapObject) *binding {
+	if !ed.keeps() {
+		return nil
+	}
+	if state := uintptr(unsafe.Pointer(ed.State)); l.seen.Load() != state {
+		l.seen.Store(state)
+		return nil
 	}
 	b := &binding{of: m.of, m: m, object: object, versionOf: ed.versionOf()}
-	if !m.of.Sorted && !m.shape.Value.Coded() && !m.Expires() {
+	if !m.sorted() && !m.shape.Value.Coded() && !m.Expires() {
 		b.finder, b.fast = trie.NewFinder(ed.Reader, format.Link(object.Root), m.shape)
 	}
-	place.bound.Store(b)
-	ed.bound(b)
+	l.bound.Store(b)
+	return b
 }
 
 // prepareRefs lets PeekValue go the short way from now on. The transaction has looked

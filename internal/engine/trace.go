@@ -192,7 +192,7 @@ func (sp *Space) traced(s *span, fn func(tx *Tx) error) (version format.Version,
 	return version, err
 }
 
-// changeTraced is Space.changeAlone, which tells of it.
+// changeTraced is Scope.change, which tells of it.
 func (sp *Space) changeTraced(s *span, durable bool, fn func(tx *Tx) error) error {
 	if durable {
 		if err := sp.Enter(); err != nil {

@@ -3,7 +3,6 @@ package everheap
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"iter"
 	"path/filepath"
 
@@ -26,22 +25,6 @@ import (
 type Collection struct {
 	space *Space
 	of    untyped.Collection
-}
-
-// JSONError says why a JSON text is not a key or a value of a collection.
-type JSONError struct {
-	Part string // "key" or "value"
-	Type string // that it should be, in Go syntax
-	Path string // of the field; "" for the whole
-	What string // is wrong
-}
-
-// Error implements error.
-func (e *JSONError) Error() string {
-	if e.Path == "" {
-		return fmt.Sprintf("the %s is no %s: %s", e.Part, e.Type, e.What)
-	}
-	return fmt.Sprintf("the %s is no %s: field %s: %s", e.Part, e.Type, e.Path, e.What)
 }
 
 // Collection returns the collection with a name, or ErrNotFound.

@@ -1,12 +1,13 @@
 package everheap
 
 import (
+	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"iter"
+	"runtime"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/engine"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/untyped"
 	"github.com/everheap/everheap/internal/watch"
@@ -21,19 +22,6 @@ const (
 	Binary                 // compact bytes; VALUES.md says which
 )
 
-// BinaryError says why bytes are not the binary form of a key or a value of a collection.
-type BinaryError struct {
-	Part   string // "key" or "value"
-	Type   string // that it should be, in Go syntax
-	Offset int    // of the byte
-	What   string // is wrong
-}
-
-// Error implements error.
-func (e *BinaryError) Error() string {
-	return fmt.Sprintf("the %s is no %s: at byte %d: %s", e.Part, e.Type, e.Offset, e.What)
-}
-
 // Encoded is a collection whose keys and values are passed in an encoding: all that can be
 // done with a Map, a Sorted, a List and a Ref, without their Go types. What it returns is the
 // caller's own. A key or value that does not fit the stored type is a *JSONError or a
@@ -45,42 +33,42 @@ type Encoded struct {
 
 // As returns the collection with keys and values in an encoding.
 func (c *Collection) As(e Encoding) Encoded {
-	return Encoded{c, &untyped.Form{Collection: &c.of, Binary: e == Binary, Explain: explainText, Stored: func(fn func(*edit.Stored) error) error {
+	return Encoded{c, &untyped.Form{Collection: &c.of, Binary: e == Binary, Stored: func(fn func(*edit.Stored) error) error {
 		return c.read(c.space, "looking for a type", fn)
 	}}}
 }
 
-// explainText returns the error of the interface for bytes that are no key or no value of a type.
-func explainText(part string, t *layout.Type, err error) error {
-	if c := (*layout.CompactError)(nil); errors.As(err, &c) {
-		return &BinaryError{Part: part, Type: t.String(), Offset: c.Offset, What: c.What}
-	}
-	if j := (*layout.JSONError)(nil); errors.As(err, &j) {
-		return &JSONError{Part: part, Type: t.String(), Path: j.Path, What: j.What}
-	}
-	return err
-}
-
-// lookUp parses a key, and returns what fn returns for it in a transaction that reads.
-func lookUp[T any](e Encoded, sc Scope, op string, key []byte, fn func(f *untyped.Form, st *edit.Stored, k untyped.Key) (T, error)) (v T, err error) {
-	f := e.form
-	k, err := f.Key(key)
-	if err != nil {
-		return v, e.c.space.wrap(op, err)
-	}
-	err = e.c.read(sc, op, func(st *edit.Stored) (err error) { v, err = fn(f, st, k); return err })
-	return v, err
-}
-
 // Get returns the value of a key, or ErrNotFound. The key of a single value is nil.
 func (e Encoded) Get(sc Scope, key []byte) (value []byte, err error) {
-	return lookUp(e, sc, "get", key, (*untyped.Form).Get)
+	value, found, err := e.GetTo(sc, nil, key)
+	if err == nil && !found {
+		err = e.c.space.wrap("get", e.form.Missing(key))
+	}
+	return value, err
+}
+
+// GetTo is Get for who brings room: it appends the value to dst, and reports whether there is one.
+func (e Encoded) GetTo(sc Scope, dst, key []byte) (value []byte, found bool, err error) {
+	return e.look(sc, "get", key, e.form.Encode(), dst)
+}
+
+// look appends the value of a key to dst, unless encode is nil, and reports whether there is one.
+func (e Encoded) look(sc Scope, op string, key []byte, encode edit.Encode, dst []byte) (value []byte, found bool, err error) {
+	var room layout.Room
+	s, in, err := sc.on()
+	k, invalid := e.form.KeyIn(&room, key)
+	if err = cmp.Or(invalid, err); err == nil {
+		dst, found, err = in.AppendValue(&e.c.of.StoredOf, k, encode, dst)
+		runtime.KeepAlive(&room)
+	}
+	return dst, found, s.wrap(op, err)
 }
 
 // Peek returns the bytes of a value that is a string or a slice of bytes, without a copy;
 // ErrNotFound if there is none. They are read-only, and valid until tx ends.
 func (c *Collection) Peek(tx *Tx, e Encoding, key []byte) (b []byte, err error) {
-	return lookUp(c.As(e), tx, "peek", key, (*untyped.Form).Peek)
+	err = c.read(tx, "peek", func(st *edit.Stored) (err error) { b, err = c.As(e).form.Peek(st, key); return err })
+	return b, err
 }
 
 // GetAll returns the values of keys, in one version: nil for a key that is not there.
@@ -91,12 +79,14 @@ func (e Encoded) GetAll(sc Scope, keys ...[]byte) (values [][]byte, err error) {
 
 // Has reports whether there is a key.
 func (e Encoded) Has(sc Scope, key []byte) (has bool, err error) {
-	return lookUp(e, sc, "has", key, (*untyped.Form).Has)
+	_, has, err = e.look(sc, "has", key, nil, nil)
+	return has, err
 }
 
 // Rank returns how many keys of a sorted map are less than the key, which need not be there.
 func (e Encoded) Rank(sc Scope, key []byte) (n uint64, err error) {
-	return lookUp(e, sc, "rank", key, (*untyped.Form).Rank)
+	err = e.c.read(sc, "rank", func(st *edit.Stored) (err error) { n, err = e.form.Rank(st, key); return err })
+	return n, err
 }
 
 // Nth returns the entry of a sorted map or a list with i keys before it, or ErrNotFound.
@@ -120,8 +110,7 @@ type EncodedChange struct {
 // collection up again.
 func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[EncodedChange, error] {
 	c := e.c
-	of := edit.StoredOf{ID: c.of.ID, Kind: c.of.Kind, Key: c.of.Key, Value: c.of.Value}
-	return follow(ctx, c.space, of, opts, func(d *watch.Difference) (ch EncodedChange, err error) {
+	return follow(ctx, c.space, c.of.StoredOf, opts, func(d *watch.Difference) (ch EncodedChange, err error) {
 		ch.Version, ch.More = Version(d.Version), d.More
 		ch.Key, ch.Old, ch.New, err = d.Encoded(e.form.Binary)
 		return ch, err
@@ -131,11 +120,13 @@ func (e Encoded) Watch(ctx context.Context, opts ...WatchOption) iter.Seq2[Encod
 // Set stores a value under a key. In JSON, fields that the text lacks are zero, and an unknown
 // field is an error.
 func (e Encoded) Set(sc Scope, key, value []byte) error {
-	entry, err := e.form.Entry(key, value)
+	h, err := e.form.Hold(key, value)
 	if err != nil {
 		return e.c.space.wrap("set", err)
 	}
-	return e.c.write(sc, "set", entry.Store)
+	err = editIn(sc, "set", func(tx *engine.Tx) error { return h.Store(&tx.Editor) })
+	h.Release()
+	return err
 }
 
 // SetAll stores entries, in one transaction: all of them or none.
@@ -178,12 +169,7 @@ func (e Encoded) Append(sc Scope, values ...[]byte) error {
 // Delete removes a key and reports whether it was there. Of a list only the last element can
 // be removed.
 func (e Encoded) Delete(sc Scope, key []byte) (removed bool, err error) {
-	f := e.form
-	k, err := f.Key(key)
-	if err != nil {
-		return false, e.c.space.wrap("delete", err)
-	}
-	err = e.c.write(sc, "delete", func(st *edit.Stored) (err error) { removed, err = f.Delete(st, k); return err })
+	err = e.c.write(sc, "delete", func(st *edit.Stored) (err error) { removed, err = e.form.Delete(st, key); return err })
 	return removed, err
 }
 

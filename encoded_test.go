@@ -2,6 +2,7 @@ package everheap_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -503,4 +504,109 @@ func TestCollection_DescribesItsTypes(t *testing.T) {
 	if single.KeyInfo() != nil {
 		t.Error("a single value has keys")
 	}
+}
+
+// What is remembered of a version is nothing for another one: neither the entries nor the types.
+func TestEncoded_VersionsInTurns(t *testing.T) {
+	s := spacetest.Scratch(t)
+	m, err := everheap.OpenMap[string, int32](s, "m")
+	spacetest.Must(t, err)
+	c, err := s.Collection("m")
+	spacetest.Must(t, err)
+	e := encodings[1]
+	in := c.As(e.Encoding)
+	number := func(n int) []byte { return e.number(n)[:4] }
+	get := func(sc everheap.Scope, key string, want int, found bool) {
+		t.Helper()
+		for range 3 { // the second time something is remembered
+			v, is, err := in.GetTo(sc, []byte{7}, e.text(key))
+			has, hasErr := in.Has(sc, e.text(key))
+			if err != nil || hasErr != nil || is != found || has != found {
+				t.Fatalf("%s: %v, %v, %v, %v; not %v", key, is, has, err, hasErr, found)
+			}
+			if found && !bytes.Equal(v, append([]byte{7}, number(want)...)) || !found && len(v) != 1 {
+				t.Fatalf("%s is %v, and not %d", key, v, want)
+			}
+		}
+	}
+	get(s, "a", 0, false)
+	for i := range 20 {
+		spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
+			spacetest.Must(t, in.Set(s, e.text("a"), number(i)))
+			spacetest.Must(t, m.Set(s, fmt.Sprint(i), int32(i)))
+			get(tx, "a", i-1, i > 0)
+			get(s, "a", i, true)
+			get(tx, fmt.Sprint(i), 0, false)
+			get(s, fmt.Sprint(i), i, true)
+			return nil
+		}))
+		get(s, "a", i, true)
+	}
+	boom := errors.New("boom")
+	err = s.Update(context.Background(), func(tx *everheap.Tx) error {
+		spacetest.Must(t, in.Set(tx, e.text("a"), number(99)))
+		get(tx, "a", 99, true)
+		get(s, "a", 19, true)
+		return boom
+	})
+	if !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	get(s, "a", 19, true)
+	spacetest.Must(t, s.EvolveCollection("m", "map[string]int64"))
+	for range 3 {
+		if _, _, err := in.GetTo(s, nil, e.text("a")); !errors.Is(err, everheap.ErrTypeChanged) {
+			t.Fatalf("other types: %v", err)
+		}
+	}
+	spacetest.ExpectError(t, in.Set(s, e.text("a"), number(1)), everheap.ErrTypeChanged, "the types of m have changed")
+}
+
+// A scope that does not wait gets its turn at once, or ErrBusy, and then nothing has changed.
+func TestSpace_NoWait(t *testing.T) {
+	s := spacetest.Scratch(t)
+	m, err := everheap.OpenMap[string, int](s, "m")
+	spacetest.Must(t, err)
+	c, err := s.Collection("m")
+	spacetest.Must(t, err)
+	e := encodings[1]
+	in := c.As(e.Encoding)
+	spacetest.Must(t, m.Set(s.NoWait(), "a", 1))
+	acts := map[string]func() error{
+		"set":            func() error { return m.Set(s.NoWait(), "b", 2) },
+		"delete":         func() error { _, err := m.Delete(s.NoWait(), "a"); return err },
+		"set encoded":    func() error { return in.Set(s.NoWait(), e.text("b"), e.number(2)) },
+		"delete encoded": func() error { _, err := in.Delete(s.NoWait(), e.text("a")); return err },
+		"open":           func() error { _, err := everheap.OpenMap[string, int](s.NoWait(), "other"); return err },
+	}
+	inside, end := make(chan bool), make(chan bool)
+	done := make(chan error)
+	go func() {
+		done <- s.Update(context.Background(), func(*everheap.Tx) error { inside <- true; <-end; return nil })
+	}()
+	<-inside
+	for name, act := range acts {
+		if err := act(); !errors.Is(err, everheap.ErrBusy) {
+			t.Errorf("%s while another goroutine has the turn: %v", name, err)
+		}
+	}
+	if v, err := m.Get(s.NoWait(), "a"); v != 1 || err != nil {
+		t.Errorf("a get: %d, %v", v, err)
+	}
+	if n, err := m.Len(s); n != 1 || err != nil {
+		t.Errorf("%d entries: %v", n, err)
+	}
+	close(end)
+	spacetest.Must(t, <-done)
+	for name, act := range acts {
+		if err := act(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	spacetest.Must(t, s.Update(context.Background(), func(*everheap.Tx) error {
+		if err := acts["set"](); !errors.Is(err, everheap.ErrSelf) {
+			t.Errorf("inside an Update: %v", err)
+		}
+		return nil
+	}))
 }

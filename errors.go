@@ -150,6 +150,12 @@ type TypeError = failure.TypeError
 // DuplicateError says which two entries would have one value in a unique index.
 type DuplicateError = failure.DuplicateError
 
+// JSONError says why a JSON text is not a key or a value of a collection.
+type JSONError = failure.JSONError
+
+// BinaryError says why bytes are not the binary form of a key or a value of a collection.
+type BinaryError = failure.BinaryError
+
 // CorruptError says which bytes are damaged: file, offset, what.
 type CorruptError = failure.CorruptError
 

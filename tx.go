@@ -46,6 +46,20 @@ func (s *Space) on() (*Space, engine.Scope, error) {
 	return s, s.engine.Alone(s.durability == Durable), nil
 }
 
+// impatient is a Space as the Scope that NoWait returns.
+type impatient Space
+
+// NoWait returns the space as a Scope in which an act that would have to wait for its turn to
+// write fails with ErrBusy instead, and nothing has changed.
+func (s *Space) NoWait() Scope { return (*impatient)(s) }
+
+func (s *impatient) scope() (*Space, *Tx) { return (*Space)(s).scope() }
+
+func (s *impatient) on() (*Space, engine.Scope, error) {
+	of, in, err := (*Space)(s).on()
+	return of, in.NoWait(), err
+}
+
 // onOther is on of a space that is closed, or whose goroutine is in a Resume.
 func (s *Space) onOther() (*Space, engine.Scope, error) {
 	if _, tx := s.scope(); tx != nil {

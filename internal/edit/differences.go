@@ -1,10 +1,8 @@
 package edit
 
 import (
-	"fmt"
 	"unsafe"
 
-	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/format"
 	"github.com/everheap/everheap/internal/layout"
 	"github.com/everheap/everheap/internal/object"
@@ -77,22 +75,20 @@ func (of RefOf) Compare(was, now *Editor, _ Instants) (*Comparison, error) {
 	return CompareObject(was, now, format.KindValue, of.ID.Index(), p, object.Layout{Cell: t.value})
 }
 
-// StoredOf names an object that is watched by its stored types alone, which are those that
-// Editor.Stored returned.
+// StoredOf names an object that is accessed, or watched, by its stored types alone, which are those
+// that Editor.Stored returned.
 type StoredOf struct {
 	ID         format.ID
+	Name       string // by which it was looked up; "": by its ID
 	Kind       string
-	Key, Value *layout.Type
+	Key, Value *layout.Type // Key is nil if there are no keys
 }
 
 // Compare implements Subject.
 func (of StoredOf) Compare(was, now *Editor, at Instants) (*Comparison, error) {
-	s, err := now.Stored(of.ID)
+	s, err := now.StoredAs(&of)
 	if err != nil {
 		return nil, err
-	}
-	if s.Kind != of.Kind || !layout.Same(s.Value, of.Value) || s.Key != nil && !layout.Same(s.Key, of.Key) {
-		return nil, fmt.Errorf("%w: the types of the %s have changed since it was looked up; look it up again", failure.ErrTypeChanged, of.Kind)
 	}
 	p, err := now.object(of.ID.Index(), s.kind)
 	if err != nil {

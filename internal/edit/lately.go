@@ -44,11 +44,14 @@ type versionOf struct {
 
 // lately caches what was found in the version that was read last.
 type lately struct {
-	maps [64]struct {
-		bound atomic.Pointer[binding]
-		seen  atomic.Uintptr // the state in which find missed last
-	}
-	refs atomic.Pointer[refSearch]
+	maps, untyped [64]latelyMap // bound to Go types, and to none
+	refs          atomic.Pointer[refSearch]
+}
+
+// latelyMap is the place of a map.
+type latelyMap struct {
+	bound atomic.Pointer[binding]
+	seen  atomic.Uintptr // the state in which find missed last
 }
 
 // versionOf names the version that ed reads.
@@ -96,23 +99,37 @@ func (l *lately) find(ed *Editor, of MapOf) *binding {
 	return b
 }
 
-// note counts that a transaction has come to a map. It caches a binding from the second time on in
-// one version, since a binding used once costs more than it saves.
-func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
-	if !ed.keeps() {
-		return
+// findUntyped is find for a map by its stored types.
+func (l *lately) findUntyped(ed *Editor, id format.ID) *binding {
+	b := l.untyped[id.Index()%uint64(len(l.untyped))].bound.Load()
+	if b == nil || b.m.ID(ed) != id || b.state != ed.State || b.version != ed.State.Version || !ed.keeps() {
+		return nil
 	}
-	place := &l.maps[m.index%uint64(len(l.maps))]
-	if state := uintptr(unsafe.Pointer(ed.State)); place.seen.Load() != state {
-		place.seen.Store(state)
-		return
+	return b
+}
+
+// note counts the transactions that come to a map. From the second one of a version on it caches a binding.
+func (l *lately) note(ed *Editor, m *Map, object *format.MapObject) {
+	if b := l.maps[m.index%uint64(len(l.maps))].note(ed, m, object); b != nil {
+		ed.bound(b)
+	}
+}
+
+// note returns what it has bound; nil: nothing.
+func (l *latelyMap) note(ed *Editor, m *Map, object *format.MapObject) *binding {
+	if !ed.keeps() {
+		return nil
+	}
+	if state := uintptr(unsafe.Pointer(ed.State)); l.seen.Load() != state {
+		l.seen.Store(state)
+		return nil
 	}
 	b := &binding{of: m.of, m: m, object: object, versionOf: ed.versionOf()}
-	if !m.of.Sorted && !m.shape.Value.Coded() && !m.Expires() {
+	if !m.sorted() && !m.shape.Value.Coded() && !m.Expires() {
 		b.finder, b.fast = trie.NewFinder(ed.Reader, format.Link(object.Root), m.shape)
 	}
-	place.bound.Store(b)
-	ed.bound(b)
+	l.bound.Store(b)
+	return b
 }
 
 // prepareRefs lets PeekValue take its short path from now on. The transaction has read its state

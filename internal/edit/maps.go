@@ -129,6 +129,9 @@ func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 	if err := ed.Err(); err != nil {
 		return nil, nil, err
 	}
+	if b := ed.store.lately.findUntyped(ed, id); b != nil {
+		return b.m, b.object, nil
+	}
 	kind, p, err := table.Any(ed.Reader, format.Link(ed.State.Table), id.Index())
 	if err == nil && kind != format.KindMap && kind != format.KindSorted {
 		err = &table.KindError{Want: format.KindMap, Got: kind}
@@ -139,6 +142,7 @@ func (ed *Editor) untypedMap(id format.ID) (*Map, *format.MapObject, error) {
 	object, index := (*format.MapObject)(p), id.Index()
 	place := &ed.store.untyped[index%uint64(len(ed.store.untyped))]
 	if m := place.Load(); m != nil && m.index == index && m.kind == kind && m.key == object.Key && m.value == object.Value {
+		ed.store.lately.untyped[index%uint64(len(ed.store.lately.untyped))].note(ed, m, object)
 		return m, object, nil
 	}
 	key, err := ed.StoredType(object.KeyType())

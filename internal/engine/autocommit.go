@@ -13,12 +13,13 @@ import (
 // Scope says in which transaction an operation on the objects of a space runs: in a given one, or
 // alone, in a transaction of its own. A transaction of its own has no handle, so Go allocates
 // nothing. If it changes something, it is as durable as the scope says; and if the goroutine has a
-// Resumption, it joins that one's transaction: see Space.Change. The methods of Tx document the
+// Resumption, it joins that one's transaction: see Scope.change. The methods of Tx document the
 // operations.
 type Scope struct {
 	tx      *Tx // nil: each operation in a transaction of its own
 	sp      *Space
 	durable bool
+	noWait  bool // for its turn
 }
 
 // Scope returns the transaction as a scope.
@@ -26,6 +27,9 @@ func (tx *Tx) Scope() Scope { return Scope{tx: tx} }
 
 // Alone returns the scope in which each operation is a transaction of its own.
 func (sp *Space) Alone(durable bool) Scope { return Scope{sp: sp, durable: durable} }
+
+// NoWait returns the scope in which an operation alone does not wait for its turn: ErrBusy.
+func (a Scope) NoWait() Scope { a.noWait = true; return a }
 
 // Get is Tx.Get.
 func (a Scope) Get(of edit.MapOf, key, dst unsafe.Pointer) (bool, error) {
@@ -48,18 +52,13 @@ func (sp *Space) get(of edit.MapOf, key, dst unsafe.Pointer) (found bool, err er
 }
 
 // Len is Tx.Len.
-func (a Scope) Len(of edit.MapOf) (int, error) {
+func (a Scope) Len(of edit.MapOf) (n int, err error) {
 	if a.tx != nil {
 		return a.tx.Len(of)
 	}
-	return a.sp.count(of)
-}
-
-// count is Scope.Len alone.
-func (sp *Space) count(of edit.MapOf) (n int, err error) {
 	var tx Tx // look would make it escape to the heap; the functions below do the same
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
+	defer tx.endView(a.sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(a.sp); err != nil {
 		return 0, err
 	}
 	n, err = tx.Len(of)
@@ -88,18 +87,13 @@ func (sp *Space) readItem(of edit.ListOf, i int, dst unsafe.Pointer) (err error)
 }
 
 // ListLen is Tx.ListLen.
-func (a Scope) ListLen(of edit.ListOf) (int, error) {
+func (a Scope) ListLen(of edit.ListOf) (n int, err error) {
 	if a.tx != nil {
 		return a.tx.ListLen(of)
 	}
-	return a.sp.listLen(of)
-}
-
-// listLen is Scope.ListLen alone.
-func (sp *Space) listLen(of edit.ListOf) (n int, err error) {
 	var tx Tx
-	defer tx.endView(sp, debug.SetPanicOnFault(true), &err)
-	if err := tx.view(sp); err != nil {
+	defer tx.endView(a.sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(a.sp); err != nil {
 		return 0, err
 	}
 	n, err = tx.ListLen(of)
@@ -127,6 +121,21 @@ func (sp *Space) readValue(of edit.RefOf, dst unsafe.Pointer) (err error) {
 	return err
 }
 
+// AppendValue is Tx.AppendValue.
+func (a Scope) AppendValue(of *edit.StoredOf, key unsafe.Pointer, encode edit.Encode, dst []byte) (b []byte, found bool, err error) {
+	if a.tx != nil {
+		return a.tx.AppendValue(of, key, encode, dst)
+	}
+	var tx Tx
+	defer tx.endView(a.sp, debug.SetPanicOnFault(true), &err)
+	if err := tx.view(a.sp); err != nil {
+		return dst, false, err
+	}
+	b, found, err = tx.AppendValue(of, key, encode, dst)
+	tx.drop()
+	return b, found, err
+}
+
 // drop ends a reading transaction that nothing else refers to: it need not be marked as ended.
 func (tx *Tx) drop() { tx.sp.Live.TryRelease(&tx.hold) }
 
@@ -135,7 +144,7 @@ func (a Scope) Set(of edit.MapOf, key, value unsafe.Pointer) error {
 	if a.tx != nil {
 		return a.tx.Set(of, key, value)
 	}
-	return a.sp.Change(a.durable, func(tx *Tx) error { return tx.Set(of, key, value) })
+	return a.change(func(tx *Tx) error { return tx.Set(of, key, value) })
 }
 
 // Delete is Tx.Delete.
@@ -143,7 +152,7 @@ func (a Scope) Delete(of edit.MapOf, key unsafe.Pointer) (removed bool, err erro
 	if a.tx != nil {
 		return a.tx.Delete(of, key)
 	}
-	err = a.sp.Change(a.durable, func(tx *Tx) (err error) {
+	err = a.change(func(tx *Tx) (err error) {
 		removed, err = tx.Delete(of, key)
 		return err
 	})
@@ -155,7 +164,7 @@ func (a Scope) Edit(fn func(tx *Tx) error) error {
 	if a.tx != nil {
 		return fn(a.tx)
 	}
-	return a.sp.Change(a.durable, fn)
+	return a.change(fn)
 }
 
 // look runs fn in a reading transaction.
@@ -170,35 +179,47 @@ func (sp *Space) look(fn func(tx *Tx) error) (err error) {
 	return err
 }
 
-// Change runs fn in a writing transaction that has no handle outside fn. If durable is set, it
+// Change is Scope.Edit alone.
+func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error { return sp.Alone(durable).Edit(fn) }
+
+// change runs fn in a writing transaction that has no handle outside fn. If the scope is durable, it
 // waits until the outcome survives power loss. If the goroutine has a Resumption, fn joins that
 // one's transaction.
-func (sp *Space) Change(durable bool, fn func(tx *Tx) error) error {
+func (a Scope) change(fn func(tx *Tx) error) error {
+	sp, ctx := a.sp, a.patience()
 	if r := sp.Resumption(); r != nil {
-		return r.join(durable, fn)
+		return r.join(a.durable, fn)
 	}
-	return sp.changeAlone(durable, fn)
-}
-
-// changeAlone is Change, always as a transaction of its own.
-func (sp *Space) changeAlone(durable bool, fn func(tx *Tx) error) error {
-	if s := sp.beginSpan(context.Background(), false); s != nil {
-		return sp.changeTraced(s, durable, fn)
+	if s := sp.beginSpan(ctx, false); s != nil {
+		return sp.changeTraced(s, a.durable, fn)
 	}
-	if !durable {
-		_, err := sp.changeNow(context.Background(), fn)
+	if !a.durable {
+		_, err := sp.changeNow(ctx, fn)
 		return err
 	}
 	if err := sp.Enter(); err != nil {
 		return err
 	}
 	defer sp.Exit()
-	version, err := sp.changeNow(context.Background(), fn)
+	version, err := sp.changeNow(ctx, fn)
 	if err != nil {
 		return err
 	}
 	return sp.durable.Await(version)
 }
+
+// patience returns a context that ends the waiting of an operation alone for its turn.
+func (a Scope) patience() context.Context {
+	if a.noWait {
+		return passed
+	}
+	return context.Background()
+}
+
+// passed has ended: with it, an operation gets its turn only if no other transaction has it.
+var passed, pass = context.WithCancel(context.Background())
+
+func init() { pass() }
 
 // change is changeNow, and reports the transaction to the traces if there are any.
 func (sp *Space) change(ctx context.Context, fn func(tx *Tx) error) (version format.Version, err error) {

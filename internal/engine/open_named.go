@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"unsafe"
@@ -15,33 +14,25 @@ import (
 
 // This file opens objects by their names, in transactions of their own.
 
-// openNamed runs open in a transaction of its own: a reading one if the object exists.
-func (sp *Space) openNamed(open func(tx *Tx) (format.ID, error)) (id format.ID, err error) {
+// Open runs open, which opens an object by its name or makes it. Alone, it runs it in a transaction
+// of its own: a reading one if the object exists.
+func (a Scope) Open(open func(tx *Tx) (format.ID, error)) (id format.ID, err error) {
+	if a.tx != nil {
+		return open(a.tx)
+	}
 	do := func(tx *Tx) (err error) {
 		id, err = open(tx)
 		return err
 	}
-	err = sp.look(do)
-	if errors.Is(err, failure.ErrNotFound) && !sp.ReadOnly {
-		if r := sp.Resumption(); r != nil {
-			err = r.join(false, do)
-		} else {
-			_, err = sp.change(context.Background(), do)
-		}
+	err = a.sp.look(do)
+	if errors.Is(err, failure.ErrNotFound) && !a.sp.ReadOnly {
+		a.durable = false
+		err = a.change(do)
 	}
 	if err != nil {
 		return 0, err
 	}
 	return id, nil
-}
-
-// Open runs open, which opens an object by its name or makes it. Alone, it runs it in a transaction
-// of its own: a reading one if the object exists.
-func (a Scope) Open(open func(tx *Tx) (format.ID, error)) (format.ID, error) {
-	if a.tx != nil {
-		return open(a.tx)
-	}
-	return a.sp.openNamed(open)
 }
 
 // Look runs fn, which changes nothing.
@@ -66,22 +57,22 @@ func (a Scope) Ensure(has func(tx *Tx) (bool, error), do func(tx *Tx) error) err
 	if err != nil || done || a.sp.ReadOnly {
 		return err
 	}
-	return a.sp.Change(a.durable, do)
+	return a.change(do)
 }
 
 // OpenMap is Tx.OpenMap in a transaction of its own: a reading one if the map exists.
 func (sp *Space) OpenMap(name string, of edit.MapOf) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
+	return sp.Alone(false).Open(func(tx *Tx) (format.ID, error) { return tx.OpenMap(name, of) })
 }
 
 // OpenList is Tx.OpenList in a transaction of its own: a reading one if the list exists.
 func (sp *Space) OpenList(name string, of layout.Identity) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenList(name, of) })
+	return sp.Alone(false).Open(func(tx *Tx) (format.ID, error) { return tx.OpenList(name, of) })
 }
 
 // OpenValue is Tx.OpenValue in a transaction of its own: a reading one if the value exists.
 func (sp *Space) OpenValue(name string, of layout.Identity, initial unsafe.Pointer) (format.ID, error) {
-	return sp.openNamed(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
+	return sp.Alone(false).Open(func(tx *Tx) (format.ID, error) { return tx.OpenValue(name, of, initial) })
 }
 
 // ChangeTypes gives the object with a name the types of a program: see package recast. Alone, it
@@ -96,7 +87,7 @@ func (a Scope) ChangeTypes(name string, handle *layout.Type, how *recast.TypeCha
 	if !errors.Is(err, failure.ErrReadOnly) || a.sp.ReadOnly {
 		return err
 	}
-	return a.sp.Change(a.durable, change)
+	return a.change(change)
 }
 
 // IDOf returns the ID of the object with a name, or ErrNotFound.

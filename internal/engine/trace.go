@@ -191,7 +191,7 @@ func (sp *Space) traced(s *span, fn func(tx *Tx) error) (version format.Version,
 	return version, err
 }
 
-// changeTraced is changeAlone, and reports it to the span.
+// changeTraced is Scope.change, and reports it to the span.
 func (sp *Space) changeTraced(s *span, durable bool, fn func(tx *Tx) error) error {
 	if durable {
 		if err := sp.Enter(); err != nil {

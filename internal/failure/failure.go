@@ -105,6 +105,47 @@ func (e *TypeError) Error() string {
 // Unwrap returns the kind.
 func (e *TypeError) Unwrap() error { return e.Kind }
 
+// JSONError says why a JSON text is not a key or a value of a collection.
+type JSONError struct {
+	Part string // "key" or "value"
+	Type string // that it should be, in Go syntax
+	Path string // of the field; "" for the whole
+	What string // is wrong
+}
+
+// Error implements error.
+func (e *JSONError) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("the %s is no %s: %s", e.Part, e.Type, e.What)
+	}
+	return fmt.Sprintf("the %s is no %s: field %s: %s", e.Part, e.Type, e.Path, e.What)
+}
+
+// BinaryError says why bytes are not the binary form of a key or a value of a collection.
+type BinaryError struct {
+	Part   string // "key" or "value"
+	Type   string // that it should be, in Go syntax
+	Offset int    // of the byte
+	What   string // is wrong
+}
+
+// Error implements error.
+func (e *BinaryError) Error() string {
+	return fmt.Sprintf("the %s is no %s: at byte %d: %s", e.Part, e.Type, e.Offset, e.What)
+}
+
+// Unfit returns the error of the interface for bytes that are no key or no value of a type, for that
+// of package layout.
+func Unfit(part string, t *layout.Type, err error) error {
+	if c := (*layout.CompactError)(nil); errors.As(err, &c) {
+		return &BinaryError{Part: part, Type: t.String(), Offset: c.Offset, What: c.What}
+	}
+	if j := (*layout.JSONError)(nil); errors.As(err, &j) {
+		return &JSONError{Part: part, Type: t.String(), Path: j.Path, What: j.What}
+	}
+	return err
+}
+
 // DuplicateError says which entries would have the same value in a unique index; it is
 // ErrDuplicate.
 type DuplicateError struct {

@@ -162,17 +162,9 @@ func open(tx *everheap.Tx, id everheap.ID) (*stored, error) {
 	if s.of, err = untyped.Of(s.ed, "", formats.ID(id)); err != nil {
 		return nil, err
 	}
-	s.form = &untyped.Form{Collection: &s.of, Explain: explain}
+	s.form = &untyped.Form{Collection: &s.of}
 	s.st, err = s.of.Bind(s.ed)
 	return s, err
-}
-
-// explain returns the error for JSON that is no key or no value of a type.
-func explain(part string, t *layout.Type, err error) error {
-	if j := (*layout.JSONError)(nil); errors.As(err, &j) {
-		return &everheap.JSONError{Part: part, Type: t.String(), Path: j.Path, What: j.What}
-	}
-	return err
 }
 
 // mostValue is the size of the largest value that the page opens, and mostLinks the number of

@@ -222,7 +222,7 @@ func (c *compared) compare(was, now *everheap.Tx, list bool, end time.Time) erro
 		c.State = "other"
 		return nil
 	}
-	subject := edit.StoredOf{ID: of.of.ID, Kind: of.of.Kind, Key: of.of.Key, Value: of.of.Value}
+	subject := of.of.StoredOf
 	at := time.Now().UnixNano()
 	n := 0
 	var failed error

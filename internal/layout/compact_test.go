@@ -125,11 +125,13 @@ func FuzzParseCompact(f *testing.F) {
 		}
 		f.Add(b, []byte{2, 0, 0, 0, 1, 0, 0, 0, byte(n)})
 	}
+	var used Room
 	f.Fuzz(func(t *testing.T, kind, data []byte) {
 		typ, _, err := generate(kind)
 		if err != nil {
 			return
 		}
+		compareRoom(t, &used, typ, data)
 		d, err := typ.ParseCompact(data)
 		if err != nil {
 			if e := (*CompactError)(nil); !errors.As(err, &e) || e.Offset < 0 || e.Offset > len(data) {
@@ -216,5 +218,132 @@ func comparePlain(t *testing.T, typ *Type, b []byte) bool {
 	}
 	runtime.KeepAlive(got)
 	runtime.KeepAlive(want)
+	return true
+}
+
+// A room gives what the general way does, whatever was in it before, for all flat types, and takes
+// nothing that the general way refuses.
+func TestRoom_ReadCompact(t *testing.T) {
+	type inner struct {
+		B bool
+		N int64
+		S string
+	}
+	type flat struct {
+		A  int8
+		At time.Time
+		S  string
+		In [2]inner
+		L  []inner
+		LL [][]string
+		R  []byte
+		U  uint16
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 2))
+	types := []*Type{
+		typeFor[bool](t), typeFor[int32](t), typeFor[complex128](t), typeFor[string](t), typeFor[time.Time](t), typeFor[struct{}](t), typeFor[[]struct{}](t),
+		typeFor[flat](t), typeFor[[]flat](t), typeFor[[]inner](t), typeFor[[3]uint8](t), typeFor[[][]byte](t), typeFor[struct {
+			A uint8
+			B uint64
+		}](t),
+		// Those are none that a room takes.
+		typeFor[*int](t), typeFor[struct{ Next *flat }](t), typeFor[tree](t),
+	}
+	var room Room
+	taken := 0
+	for i := range 20_000 {
+		typ := types[i%len(types)]
+		b := packedOf(r, typ, nil)
+		switch r.IntN(4) {
+		case 0:
+			b = b[:r.IntN(len(b)+1)]
+		case 1:
+			if len(b) > 0 {
+				b[r.IntN(len(b))] ^= 1 << r.IntN(8)
+			}
+		}
+		if compareRoom(t, &room, typ, b) {
+			taken++
+		}
+		if r.IntN(100) == 0 {
+			room.Empty()
+		}
+	}
+	if taken < 8000 {
+		t.Errorf("a room took %d values", taken)
+	}
+	long := append([]byte{0, 0, 1, 0}, make([]byte, mostPlain)...)
+	if compareRoom(t, &room, typeFor[[]byte](t), long) {
+		t.Error("a room took more than it reads")
+	}
+	compareRoom(t, &room, typeFor[[]inner](t), append([]byte{0, 15, 0, 0}, make([]byte, 15<<8*13)...)) // twice as large as its form
+}
+
+// packedOf appends the compact form of a value of a type without pointers.
+func packedOf(r *rand.Rand, t *Type, b []byte) []byte {
+	many := func(e *Type, n int) {
+		for range n {
+			b = packedOf(r, e, b)
+		}
+	}
+	switch t.kind {
+	case Bool:
+		return append(b, byte(r.IntN(2)))
+	case String:
+		n := r.IntN(5) * r.IntN(40)
+		return append(append(b, byte(n), 0, 0, 0), bytes.Repeat([]byte{'x'}, n)...)
+	case Time:
+		return append(b, 1, 2, 3, 4, 0, 0, 0, 0, byte(r.IntN(256)), 0, 0, 0)
+	case Struct:
+		for _, f := range t.fields {
+			b = packedOf(r, f.Type, b)
+		}
+	case Array:
+		many(t.elem, int(t.length))
+	case Slice:
+		n := r.IntN(4)
+		if n == 3 || t.ident {
+			return append(b, 255, 255, 255, 255)
+		}
+		b = append(b, byte(n), 0, 0, 0)
+		many(t.elem, n)
+	case Pointer:
+		return append(b, 0, 0, 0, 0)
+	default:
+		for range t.size {
+			b = append(b, byte(r.IntN(256)))
+		}
+	}
+	return b
+}
+
+// compareRoom compares a room with the general way for some bytes, and reports whether it took them.
+func compareRoom(t *testing.T, room *Room, typ *Type, b []byte) bool {
+	t.Helper()
+	u := unpacker{d: parser{root: typ}, b: b}
+	want, wantErr := u.whole(true)
+	p := room.ReadCompact(typ, b)
+	if p == nil {
+		if wantErr == nil && typ.flat && len(b) < 1000 && !typ.reaches(func(u *Type) bool { return u.kind == Slice && u.elem.least() == 0 }) {
+			t.Fatalf("%s: the room refuses %x", typ, b)
+		}
+		return false
+	}
+	if wantErr != nil || !typ.flat {
+		t.Fatalf("%s: the room takes %x, and the general way says %v", typ, b, wantErr)
+	}
+	mine, err := typ.Detach(p, stretched)
+	if err != nil {
+		t.Fatalf("%s: %x is damaged: %v", typ, b, err)
+	}
+	theirs, err := typ.Detach(want.Pointer(), want.Bounds())
+	if err != nil || !bytes.Equal(mine, theirs) {
+		t.Fatalf("%s: %x is\n%x, and not\n%x (%v)", typ, b, mine, theirs, err)
+	}
+	runtime.KeepAlive(room)
+	runtime.KeepAlive(want)
+	runtime.KeepAlive(b)
 	return true
 }

@@ -2,7 +2,9 @@ package layout
 
 import (
 	"bytes"
+	"encoding/binary"
 	"runtime"
+	"time"
 	"unsafe"
 )
 
@@ -138,6 +140,199 @@ func (d *Detached) Pointer() unsafe.Pointer { return unsafe.Pointer(unsafe.Slice
 func (d *Detached) Bounds() Bounds {
 	lo := uintptr(d.Pointer())
 	return Bounds{lo, lo + d.size}
+}
+
+// Room is memory for one value that is read from its compact form, and for the next one after it:
+// so who reads many values of the types that most are of allocates nothing. The zero value is empty.
+type Room struct {
+	text  string    // the value of a string, of the bytes that it was read from
+	words [2]uint64 // the value of a number
+	mem   []uint64  // any other flat value, with all of its parts (LY12)
+	held  *Detached // one of another type
+}
+
+// mostRoom is how many bytes a room keeps when it is empty.
+const mostRoom = 1 << 14
+
+// Hold puts a value into the room, and returns it.
+func (r *Room) Hold(v *Detached) unsafe.Pointer {
+	r.held = v
+	return v.Pointer()
+}
+
+// Empty lets go of the value.
+func (r *Room) Empty() {
+	r.text, r.held = "", nil
+	if len(r.mem) > mostRoom/8 {
+		r.mem = nil
+	}
+}
+
+// ReadCompact returns the value whose compact form is b. It is nil for a type or bytes that only
+// ParseCompact reads, or explains. The value is good while the room holds no other one, and while
+// its caller keeps the room and b alive, and b as it is.
+func (r *Room) ReadCompact(t *Type, b []byte) unsafe.Pointer {
+	switch {
+	case t.kind == String:
+		if len(b) < 4 || len(b) > 4+mostPlain || uint64(binary.LittleEndian.Uint32(b)) != uint64(len(b)-4) {
+			return nil
+		}
+		r.text = ""
+		if len(b) > 4 {
+			r.text = unsafe.String(&b[4], len(b)-4)
+		}
+		return NoEscapeKey(&r.text)
+	case t.kind >= Bool && t.kind <= Complex128:
+		if uintptr(len(b)) != t.size || t.kind == Bool && b[0] > 1 {
+			return nil
+		}
+		p := NoEscapeKey(&r.words)
+		copy(bytesAt(p, t.size), b)
+		return p
+	case !t.flat || len(b) > mostPlain:
+		return nil
+	}
+	fixed := alignUp(t.size, 8)
+	for size := max(fixed+uintptr(len(b))+64, uintptr(len(r.mem))*8); size <= maxFlat; size *= 2 {
+		if size > uintptr(len(r.mem))*8 {
+			r.mem = make([]uint64, size/8)
+		}
+		f := flatReader{b: b, mem: unsafe.Pointer(unsafe.SliceData(r.mem)), at: fixed, size: uintptr(len(r.mem)) * 8}
+		clearBytes(f.mem, fixed)
+		if f.value(t, f.mem) && len(f.b) == 0 {
+			return f.mem
+		}
+		if !f.short {
+			break
+		}
+	}
+	return nil
+}
+
+// maxFlat is how many bytes a value has at most that is read into a room.
+const maxFlat = 1 << 20
+
+// flatReader reads the compact form of a flat value to where it stays: what it reads needs no
+// other check than that it is there.
+type flatReader struct {
+	b     []byte         // what is left
+	mem   unsafe.Pointer // of size bytes, of which those from at on are free
+	at    uintptr
+	size  uintptr
+	short bool // the memory is too small
+}
+
+// value reads a value of t to p, which is clear, and reports whether it could.
+func (f *flatReader) value(t *Type, p unsafe.Pointer) bool {
+	switch t.kind {
+	case String:
+		n, ok := f.length()
+		if !ok || n > uintptr(len(f.b)) {
+			return false
+		}
+		if n == 0 {
+			return true
+		}
+		at := f.room(n, 1)
+		if at == nil {
+			return false
+		}
+		copy(bytesAt(at, n), f.b)
+		f.b = f.b[n:]
+		setWord(p, 0, uintptr(at))
+		setWord(p, 8, n)
+		return true
+	case Time:
+		if len(f.b) < 12 {
+			return false
+		}
+		sec, nsec := int64(binary.LittleEndian.Uint64(f.b)), binary.LittleEndian.Uint32(f.b[8:])
+		if nsec >= 1e9 {
+			return false
+		}
+		*(*[3]uint64)(p) = timeWords(time.Unix(sec, int64(nsec)))
+		f.b = f.b[12:]
+		return true
+	case Struct:
+		for i := range t.fields {
+			if !f.value(t.fields[i].Type, unsafe.Add(p, t.fields[i].Offset)) {
+				return false
+			}
+		}
+		return true
+	case Array:
+		return f.elements(t.elem, p, t.length)
+	case Slice:
+		return f.slice(t.elem, p)
+	}
+	if uintptr(len(f.b)) < t.size || t.kind == Bool && f.b[0] > 1 {
+		return false
+	}
+	move(p, unsafe.Pointer(unsafe.SliceData(f.b)), t.size)
+	f.b = f.b[t.size:]
+	return true
+}
+
+// slice reads a slice of elements of type e to p.
+func (f *flatReader) slice(e *Type, p unsafe.Pointer) bool {
+	n, ok := f.length()
+	least := e.least()
+	switch {
+	case !ok || least == 0 && n != nilLength:
+		return false
+	case n == nilLength:
+		return true
+	case n > uintptr(len(f.b))/least:
+		return false
+	}
+	at := f.room(n*e.size, e.align)
+	if at == nil {
+		return false
+	}
+	clearBytes(at, n*e.size)
+	setWord(p, 0, uintptr(at))
+	setWord(p, 8, n)
+	setWord(p, 16, n)
+	return f.elements(e, at, n)
+}
+
+// elements reads n values of t to p.
+func (f *flatReader) elements(t *Type, p unsafe.Pointer, n uintptr) bool {
+	if t.kind == Uint8 {
+		if n > uintptr(len(f.b)) {
+			return false
+		}
+		copy(bytesAt(p, n), f.b)
+		f.b = f.b[n:]
+		return true
+	}
+	for i := range n {
+		if !f.value(t, unsafe.Add(p, i*t.size)) {
+			return false
+		}
+	}
+	return true
+}
+
+// length reads a length.
+func (f *flatReader) length() (uintptr, bool) {
+	if len(f.b) < 4 {
+		return 0, false
+	}
+	n := uintptr(binary.LittleEndian.Uint32(f.b))
+	f.b = f.b[4:]
+	return n, true
+}
+
+// room takes n bytes of the free memory; nil if it has not as many.
+func (f *flatReader) room(n, align uintptr) unsafe.Pointer {
+	at := alignUp(f.at, align)
+	if at+n > f.size {
+		f.short = true
+		return nil
+	}
+	f.at = at + n
+	return unsafe.Add(f.mem, at)
 }
 
 // Relocate makes a stored value usable at p, where it was copied to, byte for byte,

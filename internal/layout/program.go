@@ -52,6 +52,9 @@ func finish(nodes []*Type) string {
 		t.handles = t.reaches(func(u *Type) bool { return u.isHandle() || u.kind == Interface })
 		t.coded = t.reaches((*Type).isCoded)
 		t.copies = t.reaches(func(u *Type) bool { return u.kind == Table || u.kind == Interface })
+		t.flat = !t.reaches(func(u *Type) bool {
+			return u.kind == Pointer || u.ident || u.kind == Dict || u.kind == Table || u.kind == Interface || u.isCoded()
+		})
 		t.checked = t.owns || t.reaches(func(u *Type) bool { return u.kind == Bool || u.kind == Time })
 	}
 	return ""

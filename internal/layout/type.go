@@ -168,6 +168,7 @@ type Type struct {
 	loops   bool   // a built-in map that can reach itself
 	copies  bool   // reaches built-in maps or interfaces: values are not lent
 	checked bool   // not every pattern of bytes is a value
+	flat    bool   // numbers, strings, times, and structs, arrays and slices of those
 	weight  uintptr
 
 	hashBytes bool    // equal values have equal bytes

@@ -15,23 +15,27 @@ func (f *Form) find(st *edit.Stored, k Key) (edit.StoredPart, error) {
 	part, err := st.Get(k.pointer())
 	runtime.KeepAlive(k.value)
 	if err == nil && part.Pointer == nil {
-		err = fmt.Errorf("key %s in %s: %w", f.text(k), f.Name, failure.ErrNotFound)
+		err = f.Missing(k.text)
 	}
 	return part, err
 }
 
-// Get returns the value of a key, or ErrNotFound.
-func (f *Form) Get(st *edit.Stored, k Key) ([]byte, error) {
-	part, err := f.find(st, k)
-	if err != nil {
-		return nil, err
+// Missing is the error for a key that is not there.
+func (f *Form) Missing(key []byte) error {
+	text := string(key)
+	if f.Binary {
+		text = fmt.Sprintf("%x", key)
 	}
-	return f.appendPart(nil, st.Value, part)
+	return fmt.Errorf("key %s in %s: %w", text, f.Name, failure.ErrNotFound)
 }
 
 // Peek returns the bytes of a value that is a string or a slice of bytes where they are stored,
 // or ErrNotFound.
-func (f *Form) Peek(st *edit.Stored, k Key) ([]byte, error) {
+func (f *Form) Peek(st *edit.Stored, key []byte) ([]byte, error) {
+	k, err := f.Key(key)
+	if err != nil {
+		return nil, err
+	}
 	part, err := f.find(st, k)
 	if err != nil {
 		return nil, err
@@ -67,14 +71,22 @@ func (f *Form) Has(st *edit.Stored, k Key) (bool, error) {
 }
 
 // Rank returns how many keys are less than a key.
-func (f *Form) Rank(st *edit.Stored, k Key) (uint64, error) {
+func (f *Form) Rank(st *edit.Stored, key []byte) (uint64, error) {
+	k, err := f.Key(key)
+	if err != nil {
+		return 0, err
+	}
 	n, err := st.Rank(k.pointer())
 	runtime.KeepAlive(k.value)
 	return n, err
 }
 
 // Delete removes a key and reports whether it was there.
-func (f *Form) Delete(st *edit.Stored, k Key) (bool, error) {
+func (f *Form) Delete(st *edit.Stored, key []byte) (bool, error) {
+	k, err := f.Key(key)
+	if err != nil {
+		return false, err
+	}
 	removed, err := st.Delete(k.pointer())
 	runtime.KeepAlive(k.value)
 	return removed, err
@@ -89,7 +101,7 @@ func (f *Form) Nth(st *edit.Stored, i int) (key, value []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return f.appendEntry(st, k, v)
+	return f.appendEntry(nil, st, k, v)
 }
 
 // Yield gets entries in the encoding, and returns whether it wants more.
@@ -98,9 +110,10 @@ type Yield = func(key, value []byte) bool
 // each encodes the entries of a walk.
 func (f *Form) each(st *edit.Stored, yield Yield, walk func(yield func(key, value edit.StoredPart) bool) error) error {
 	var failed error
+	var on sheet
 	err := walk(func(key, value edit.StoredPart) bool {
 		var k, v []byte
-		k, v, failed = f.appendEntry(st, key, value)
+		k, v, failed = f.appendEntry(&on, st, key, value)
 		return failed == nil && yield(k, v)
 	})
 	return errors.Join(failed, err)
@@ -115,9 +128,10 @@ func (f *Form) Keys(st *edit.Stored, yield func(key []byte) bool) error {
 		return nil
 	}
 	var failed error
+	var on sheet
 	err := st.All(func(key, _ edit.StoredPart) bool {
 		var k []byte
-		k, failed = f.appendPart(nil, st.Key, key)
+		k, failed = f.partOn(&on, st.Key, key)
 		return failed == nil && yield(k)
 	})
 	return errors.Join(failed, err)

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"github.com/everheap/everheap/internal/edit"
+	"github.com/everheap/everheap/internal/failure"
 	"github.com/everheap/everheap/internal/layout"
 )
 
@@ -15,9 +17,6 @@ import (
 type Form struct {
 	*Collection
 	Binary bool
-	// Explain returns the error for bytes that are no key or no value of a type. It gets the
-	// error of package layout.
-	Explain func(part string, t *layout.Type, err error) error
 	// Stored runs fn with what is stored, in a transaction of its own.
 	Stored func(fn func(st *edit.Stored) error) error
 }
@@ -48,6 +47,29 @@ func (f *Form) Key(b []byte) (Key, error) {
 	return Key{v, b}, err
 }
 
+// KeyIn is Key into a room; the key is good for as long as what Room.ReadCompact returns.
+func (f *Form) KeyIn(r *layout.Room, b []byte) (unsafe.Pointer, error) {
+	if f.Collection.Key == nil {
+		_, err := f.Key(b)
+		return nil, err
+	}
+	return f.readIn(r, "key", f.Collection.Key, b)
+}
+
+// readIn is parse into a room.
+func (f *Form) readIn(r *layout.Room, part string, t *layout.Type, b []byte) (unsafe.Pointer, error) {
+	if f.Binary {
+		if p := r.ReadCompact(t, b); p != nil {
+			return p, nil
+		}
+	}
+	v, err := f.parse(part, t, b)
+	if err != nil {
+		return nil, err
+	}
+	return r.Hold(v), nil
+}
+
 // parse reads a value of a stored type.
 func (f *Form) parse(part string, t *layout.Type, b []byte) (v *layout.Detached, err error) {
 	parse := t.ParseJSON
@@ -59,7 +81,7 @@ func (f *Form) parse(part string, t *layout.Type, b []byte) (v *layout.Detached,
 			return v, nil
 		}
 		if name := layout.UnknownConcrete(err); name == "" || !f.learn(name) {
-			return nil, f.Explain(part, t, err)
+			return nil, failure.Unfit(part, t, err)
 		}
 	}
 }
@@ -78,6 +100,14 @@ func (f *Form) learn(name string) (found bool) {
 	return found && err == nil
 }
 
+// Encode returns the function that appends a value in the encoding.
+func (f *Form) Encode() edit.Encode {
+	if f.Binary {
+		return (*layout.Type).AppendCompact
+	}
+	return (*layout.Type).AppendJSON
+}
+
 // appendPart encodes a key or a value.
 func (f *Form) appendPart(dst []byte, t *layout.Type, p edit.StoredPart) ([]byte, error) {
 	if f.Binary {
@@ -86,23 +116,84 @@ func (f *Form) appendPart(dst []byte, t *layout.Type, p edit.StoredPart) ([]byte
 	return t.AppendJSON(dst, p.Pointer, p.Bounds)
 }
 
-// appendEntry encodes a key, if there are keys, and a value.
-func (f *Form) appendEntry(st *edit.Stored, key, value edit.StoredPart) (k, v []byte, err error) {
+// appendEntry encodes a key, if there are keys, and a value, on a sheet or, if that is nil, each in
+// memory of its own.
+func (f *Form) appendEntry(on *sheet, st *edit.Stored, key, value edit.StoredPart) (k, v []byte, err error) {
 	if st.Key != nil {
-		k, err = f.appendPart(nil, st.Key, key)
+		k, err = f.partOn(on, st.Key, key)
 	}
 	if err == nil {
-		v, err = f.appendPart(nil, st.Value, value)
+		v, err = f.partOn(on, st.Value, value)
 	}
 	return k, v, err
 }
 
-// text returns a key as an error shows it.
-func (f *Form) text(k Key) string {
-	if f.Binary {
-		return fmt.Sprintf("%x", k.text)
+// sheet is memory for several small parts in a row: each of its own would be most of what a walk
+// takes. Who keeps one of them keeps the sheet.
+type sheet struct{ free []byte }
+
+// sheetSize is how many bytes a sheet has.
+const sheetSize = 512
+
+// partOn is appendPart on a sheet. A part that is too long for what is left has memory of its own.
+func (f *Form) partOn(on *sheet, t *layout.Type, p edit.StoredPart) ([]byte, error) {
+	if on == nil {
+		return f.appendPart(nil, t, p)
 	}
-	return string(k.text)
+	if cap(on.free) < sheetSize/8 {
+		on.free = make([]byte, 0, sheetSize)
+	}
+	b, err := f.appendPart(on.free, t, p)
+	if n := len(b); n <= cap(on.free) {
+		on.free = on.free[n:n]
+	}
+	return b[:len(b):len(b)], err
+}
+
+// Held is an entry that was read into memory which the next one uses: so it is stored by who reads
+// it, and released.
+type Held struct {
+	form             *Form
+	keyRoom, valRoom layout.Room
+	key, value       unsafe.Pointer
+}
+
+// unheld are those that were released.
+var unheld = sync.Pool{New: func() any { return new(Held) }}
+
+// Hold reads an entry. The bytes must stay as they are until Release, which must follow unless there
+// is an error.
+func (f *Form) Hold(key, value []byte) (*Held, error) {
+	h := unheld.Get().(*Held)
+	h.form = f
+	if err := h.read(key, value); err != nil {
+		h.Release()
+		return nil, err
+	}
+	return h, nil
+}
+
+// read reads an entry.
+func (h *Held) read(key, value []byte) (err error) {
+	if h.key, err = h.form.KeyIn(&h.keyRoom, key); err == nil {
+		h.value, err = h.form.readIn(&h.valRoom, "value", h.form.Value, value)
+	}
+	return err
+}
+
+// Store stores the entry.
+func (h *Held) Store(ed *edit.Editor) error {
+	err := ed.SetValue(&h.form.StoredOf, h.key, h.value)
+	runtime.KeepAlive(h)
+	return err
+}
+
+// Release lets go of the entry.
+func (h *Held) Release() {
+	h.keyRoom.Empty()
+	h.valRoom.Empty()
+	h.form, h.key, h.value = nil, nil, nil
+	unheld.Put(h)
 }
 
 // Entry is a key and a value that were parsed.
@@ -152,15 +243,18 @@ func (e *Entry) Store(st *edit.Stored) (err error) {
 
 // SetAll parses and stores entries, up to the first that cannot be.
 func (f *Form) SetAll(st *edit.Stored, entries iter.Seq2[[]byte, []byte]) error {
+	h := unheld.Get().(*Held)
+	h.form = f
 	for key, value := range entries {
-		e, err := f.Entry(key, value)
+		err := h.read(key, value)
 		if err == nil {
-			err = e.Store(st)
+			err = st.Set(h.key, h.value)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	h.Release()
 	return nil
 }
 

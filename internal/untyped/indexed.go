@@ -21,13 +21,14 @@ func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]
 	if err != nil {
 		return err
 	}
+	var on sheet
 	return l.Between(lo, hi, back, func(form string, at int) (bool, error) {
 		entry, err := l.Entry(form, at)
 		if err != nil {
 			return false, err
 		}
 		key, value := l.Parts(entry)
-		k, v, err := f.appendEntry(st, key, value)
+		k, v, err := f.appendEntry(&on, st, key, value)
 		return err == nil && yield(k, v), err
 	})
 }

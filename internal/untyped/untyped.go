@@ -14,13 +14,7 @@ import (
 )
 
 // Collection is a collection, with the types that it had when it was looked up.
-type Collection struct {
-	Name  string // "": it was looked up by its ID
-	Kind  string
-	ID    format.ID
-	Key   *layout.Type // nil if there are no keys
-	Value *layout.Type
-}
+type Collection struct{ edit.StoredOf }
 
 // Find returns the collection with a name, or ErrNotFound.
 func Find(ed *edit.Editor, name string) (Collection, error) {
@@ -40,12 +34,12 @@ func Of(ed *edit.Editor, name string, id format.ID) (Collection, error) {
 	if err != nil {
 		return Collection{}, err
 	}
-	return Collection{Name: name, Kind: st.Kind, ID: id, Key: st.Key, Value: st.Value}, nil
+	return Collection{edit.StoredOf{Name: name, Kind: st.Kind, ID: id, Key: st.Key, Value: st.Value}}, nil
 }
 
 // Made returns the collection that handles of a type lead to.
 func Made(name string, id format.ID, handle *layout.Type) (c Collection, err error) {
-	c = Collection{Name: name, Kind: kindOf(handle), ID: id, Key: handle.Key(), Value: handle.Elem()}
+	c = Collection{edit.StoredOf{Name: name, Kind: kindOf(handle), ID: id, Key: handle.Key(), Value: handle.Elem()}}
 	if c.Kind == "list" {
 		c.Key, err = layout.For[int]()
 	}
@@ -59,16 +53,7 @@ func kindOf(handle *layout.Type) string {
 
 // Bind finds the collection in a transaction. The stored types of a collection can change, and
 // what was parsed for one type is nothing to another.
-func (c *Collection) Bind(ed *edit.Editor) (*edit.Stored, error) {
-	st, err := ed.Stored(c.ID)
-	if err != nil {
-		return nil, err
-	}
-	if st.Kind != c.Kind || !layout.SameOrNone(st.Key, c.Key) || !layout.SameOrNone(st.Value, c.Value) {
-		return nil, fmt.Errorf("%w: the types of %s have changed since it was looked up; look it up again", failure.ErrTypeChanged, c.Name)
-	}
-	return st, nil
-}
+func (c *Collection) Bind(ed *edit.Editor) (*edit.Stored, error) { return ed.StoredAs(&c.StoredOf) }
 
 // Differences returns how the types of the collection differ from those that handles of a type
 // lead to, one line each; see layout.Diff.

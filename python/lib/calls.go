@@ -257,16 +257,27 @@ var operations = map[string]func(ctx context.Context, s *space, a *arguments) (a
 		return v, err
 	},
 	"create": func(ctx context.Context, s *space, a *arguments) (v any, err error) { // or open
-		open := func(sc everheap.Scope, _ *everheap.Tx) error {
-			v, err = s.describe(everheap.OpenCollection(sc, a.Name, a.Spec))
+		var c *everheap.Collection
+		open := func(sc everheap.Scope, _ *everheap.Tx) (err error) {
+			c, err = everheap.OpenCollection(sc, a.Name, a.Spec)
+			return err
+		}
+		// What is known of one that is there are the types that are stored, and not the same ones of
+		// the specification: so no act has to compare them.
+		look := func(sc everheap.Scope, tx *everheap.Tx) (err error) {
+			if err = open(sc, tx); err == nil && a.Txn == 0 {
+				c, err = tx.Collection(a.Name)
+			}
 			return err
 		}
 		// One that is there needs no turn. OpenCollection in a space waits for the turn without ctx,
 		// so it could not be cancelled.
-		if err = s.in(ctx, a, false, open); a.Txn == 0 && (errors.Is(err, everheap.ErrNotFound) || errors.Is(err, everheap.ErrReadOnly)) {
-			err = s.in(ctx, a, true, open)
+		if err = s.in(ctx, a, false, look); a.Txn == 0 && (errors.Is(err, everheap.ErrNotFound) || errors.Is(err, everheap.ErrReadOnly)) {
+			if err = s.in(ctx, a, true, open); err == nil {
+				err = s.in(ctx, a, false, look)
+			}
 		}
-		return v, err
+		return s.describe(c, err)
 	},
 	"new": func(ctx context.Context, s *space, a *arguments) (v any, err error) {
 		err = s.in(ctx, a, true, func(_ everheap.Scope, tx *everheap.Tx) error {

@@ -131,6 +131,21 @@ func put(out *C.eh_buf, b []byte) C.int {
 	return C.EH_OK
 }
 
+// room returns the caller's buffer as a slice to append a result to.
+func room(out *C.eh_buf) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(out.data)), int(out.cap))[:0]
+}
+
+// give is put for a result that was appended to what room returned: it is there already, unless it
+// was too long.
+func give(out *C.eh_buf, b []byte) C.int {
+	if unsafe.SliceData(b) != (*byte)(unsafe.Pointer(out.data)) {
+		return put(out, b)
+	}
+	out.len = C.size_t(len(b))
+	return C.EH_OK
+}
+
 // guard ends an exported function: it makes a result of a panic (PY6).
 func guard(out *C.eh_buf, result *C.int) {
 	if r := recover(); r != nil {
@@ -204,15 +219,8 @@ func closed(out *C.eh_buf, what string) C.int {
 // slice is how long a call waits before it lets its caller look at its signals (PY4).
 const slice = 50 * time.Millisecond
 
-// never is a context that has ended: with it a call takes its turn if nobody else has it.
-var never = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
-// write runs fn in the transaction, or in an Update of its own if there is none. Without wait it
-// is EH_AGAIN if somebody else has the turn.
+// write runs fn, which is one act, in the transaction, or as a transaction of its own if there is
+// none. Without wait it is EH_AGAIN if somebody else has the turn.
 func (s *space) write(txn C.long, wait bool, out *C.eh_buf, fn func(sc everheap.Scope) error) C.int {
 	if txn != 0 {
 		t := transactions.get(txn)
@@ -221,12 +229,11 @@ func (s *space) write(txn C.long, wait bool, out *C.eh_buf, fn func(sc everheap.
 		}
 		return fail(out, t.use(func(tx *everheap.Tx) error { return fn(tx) }))
 	}
-	ctx := never
-	if wait {
-		c, cancel := context.WithTimeout(context.Background(), slice)
-		defer cancel()
-		ctx = c
+	if !wait {
+		return tried(out, fn(s.NoWait()))
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), slice)
+	defer cancel()
 	began := false
 	err := s.Update(ctx, func(tx *everheap.Tx) error {
 		began = true
@@ -250,6 +257,37 @@ func (s *space) read(txn C.long, fn func(sc everheap.Scope) error) error {
 	return fn(s.Space)
 }
 
+// get appends the value of a key to dst, and reports whether there is one. What is here for no
+// transaction is what callers do most: it allocates nothing.
+func (c *collection) get(txn C.long, dst, key []byte) (v []byte, found bool, err error) {
+	if txn == 0 {
+		return c.in.GetTo(c.space.Space, dst, key)
+	}
+	return c.getIn(txn, dst, key)
+}
+
+// getIn is get in a transaction.
+func (c *collection) getIn(txn C.long, dst, key []byte) (v []byte, found bool, err error) {
+	err = c.space.read(txn, func(sc everheap.Scope) (err error) { v, found, err = c.in.GetTo(sc, dst, key); return err })
+	return v, found, err
+}
+
+// set stores a value under a key.
+func (c *collection) set(txn C.long, wait bool, out *C.eh_buf, key, value []byte) C.int {
+	if txn == 0 && !wait {
+		return tried(out, c.in.Set(c.space.NoWait(), key, value))
+	}
+	return c.space.write(txn, wait, out, func(sc everheap.Scope) error { return c.in.Set(sc, key, value) })
+}
+
+// tried is fail for an act that has not waited.
+func tried(out *C.eh_buf, err error) C.int {
+	if err != nil && errors.Is(err, everheap.ErrBusy) {
+		return C.EH_AGAIN
+	}
+	return fail(out, err)
+}
+
 //export ehGet
 func ehGet(coll, txn C.long, key *C.char, n C.size_t, out *C.eh_buf) (result C.int) {
 	defer guard(out, &result)
@@ -257,18 +295,14 @@ func ehGet(coll, txn C.long, key *C.char, n C.size_t, out *C.eh_buf) (result C.i
 	if c == nil {
 		return closed(out, "collection")
 	}
-	var v []byte
-	err := c.space.read(txn, func(sc everheap.Scope) (err error) {
-		v, err = c.in.Get(sc, input(key, n))
-		return err
-	})
-	if err == nil {
-		return put(out, v)
-	}
-	if errors.Is(err, everheap.ErrNotFound) && c.c.Kind() != "ref" {
+	v, found, err := c.get(txn, room(out), input(key, n))
+	switch {
+	case err != nil:
+		return fail(out, err)
+	case !found:
 		return C.EH_MISSING
 	}
-	return fail(out, err)
+	return give(out, v)
 }
 
 //export ehHas
@@ -345,9 +379,7 @@ func ehSet(coll, txn C.long, wait C.int, key *C.char, n C.size_t, value *C.char,
 	if c == nil {
 		return closed(out, "collection")
 	}
-	return c.space.write(txn, wait != 0, out, func(sc everheap.Scope) error {
-		return c.in.Set(sc, input(key, n), input(value, vn))
-	})
+	return c.set(txn, wait != 0, out, input(key, n), input(value, vn))
 }
 
 //export ehDelete
@@ -441,27 +473,26 @@ func ehGetAll(coll, txn C.long, packed *C.char, size C.size_t, n C.long, out *C.
 	if c == nil {
 		return closed(out, "collection")
 	}
-	keys := make([][]byte, 0, int(n))
-	if err := each(input(packed, size), int(n), func(part []byte) error { keys = append(keys, part); return nil }); err != nil {
-		return fail(out, err)
+	all := room(out)
+	look := func(tx *everheap.Tx) error {
+		return each(input(packed, size), int(n), func(key []byte) (err error) {
+			at, found := len(all), false
+			if all, found, err = c.in.GetTo(tx, append(all, 1), key); !found {
+				all[at] = 0
+			}
+			return err
+		})
 	}
-	var values [][]byte
-	err := c.space.read(txn, func(sc everheap.Scope) (err error) {
-		values, err = c.in.GetAll(sc, keys...)
-		return err
+	err := c.space.read(txn, func(sc everheap.Scope) error {
+		if tx, ok := sc.(*everheap.Tx); ok {
+			return look(tx)
+		}
+		return c.space.View(look)
 	})
 	if err != nil {
 		return fail(out, err)
 	}
-	var all []byte
-	for _, v := range values {
-		if v == nil {
-			all = append(all, 0)
-			continue
-		}
-		all = append(append(all, 1), v...)
-	}
-	return put(out, all)
+	return give(out, all)
 }
 
 // ehPeek lends the bytes of a value out of a view (PY3).

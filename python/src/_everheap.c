@@ -93,31 +93,34 @@ static void out_free(out_buf *o) {
 	if (o->p != o->own) PyMem_Free(o->p);
 }
 
-static char *out_room(out_buf *o, size_t n) {
-	if (o->len + n > o->cap) {
-		size_t cap = o->cap * 2 > o->len + n ? o->cap * 2 : o->len + n;
-		char *p = o->p == o->own ? PyMem_Malloc(cap) : PyMem_Realloc(o->p, cap);
-		if (!p) {
-			PyErr_NoMemory();
-			return NULL;
-		}
-		if (o->p == o->own) memcpy(p, o->own, o->len);
-		o->p = p;
-		o->cap = cap;
+static int out_grow(out_buf *o, size_t n) {
+	size_t cap = o->cap * 2 > o->len + n ? o->cap * 2 : o->len + n;
+	char *p = o->p == o->own ? PyMem_Malloc(cap) : PyMem_Realloc(o->p, cap);
+	if (!p) {
+		PyErr_NoMemory();
+		return -1;
 	}
+	if (o->p == o->own) memcpy(p, o->own, o->len);
+	o->p = p;
+	o->cap = cap;
+	return 0;
+}
+
+static inline char *out_room(out_buf *o, size_t n) {
+	if (o->len + n > o->cap && out_grow(o, n) < 0) return NULL;
 	char *at = o->p + o->len;
 	o->len += n;
 	return at;
 }
 
-static int out_u32(out_buf *o, uint32_t v) {
+static inline int out_u32(out_buf *o, uint32_t v) {
 	char *p = out_room(o, 4);
 	if (!p) return -1;
 	memcpy(p, &v, 4);
 	return 0;
 }
 
-static int out_bytes(out_buf *o, const void *b, size_t n) {
+static inline int out_bytes(out_buf *o, const void *b, size_t n) {
 	char *p = out_room(o, n);
 	if (!p) return -1;
 	memcpy(p, b, n);
@@ -320,7 +323,12 @@ static int encode_str(encoder *e, node *t, PyObject *v) {
 	const char *s = PyUnicode_AsUTF8AndSize(v, &n);
 	if (s) {
 		if (n >= UINT32_MAX) return refuse(e, "length", t, v);
-		return out_u32(e->out, (uint32_t)n) || out_bytes(e->out, s, n) ? -1 : 0;
+		char *p = out_room(e->out, n + 4);
+		if (!p) return -1;
+		uint32_t length = (uint32_t)n;
+		memcpy(p, &length, 4);
+		memcpy(p + 4, s, n);
+		return 0;
 	}
 	if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError)) return -1;
 	PyErr_Clear();
@@ -598,17 +606,17 @@ static int encode_value(encoder *e, node *t, PyObject *v) {
 
 /* encode appends the binary form of a value. */
 static int encode(out_buf *out, node *t, PyObject *v) {
-	switch (t->kind) { /* those have no parts */
-	case K_STR:
-	case K_INT: {
-		encoder e;
-		e.out = out;
-		e.depth = 0;
-		return t->kind == K_STR ? encode_str(&e, t, v) : encode_int(&e, t, v);
-	}
-	default:;
-	}
-	encoder e = {.out = out, .parts = 1, .root = t, .root_value = v};
+	encoder e; /* of which the path is large, and is read only as far as it was written */
+	e.out = out;
+	e.depth = 0;
+	if (t->kind == K_STR) return encode_str(&e, t, v); /* those have no parts */
+	if (t->kind == K_INT) return encode_int(&e, t, v);
+	e.parts = 1;
+	e.later = NULL;
+	e.count = e.cap = 0;
+	e.ids = NULL;
+	e.root = t;
+	e.root_value = v;
 	int r = encode_value(&e, t, v);
 	for (Py_ssize_t i = 0; i < e.count && r == 0; i++) {
 		e.depth = 0;
@@ -638,7 +646,7 @@ typedef struct {
 
 typedef struct {
 	const char *p, *end;
-	read_part *parts; /* number 1 is parts[1] */
+	read_part *parts, *own; /* number 1 is parts[1]; own is memory of the caller's */
 	Py_ssize_t count, cap;
 	fixup *fixups;
 	Py_ssize_t fix_count, fix_cap;
@@ -791,8 +799,9 @@ static PyObject *decode_part(decoder *d, node *t, int elems, uint32_t n, uint32_
 	if (n == d->count) {
 		if (d->count == d->cap) {
 			Py_ssize_t cap = 2 * d->cap;
-			read_part *p = PyMem_Realloc(d->parts, cap * sizeof *p);
+			read_part *p = d->parts == d->own ? PyMem_Malloc(cap * sizeof *p) : PyMem_Realloc(d->parts, cap * sizeof *p);
 			if (!p) return PyErr_NoMemory();
+			if (d->parts == d->own) memcpy(p, d->own, d->count * sizeof *p);
 			d->parts = p;
 			d->cap = cap;
 		}
@@ -1013,9 +1022,8 @@ static PyObject *decode(node *t, const char **p, const char *end) {
 	}
 	d.cap = 8;
 	d.count = 2;
-	d.parts = PyMem_Malloc(sizeof own);
-	if (!d.parts) return PyErr_NoMemory();
-	memset(d.parts, 0, sizeof own);
+	d.parts = d.own = own;
+	memset(own, 0, 2 * sizeof *own);
 	PyObject *v = NULL;
 	if (t->kind == K_OBJECT) { /* its parts can refer to it */
 		if ((v = new_object(t))) {
@@ -1058,7 +1066,7 @@ static PyObject *decode(node *t, const char **p, const char *end) {
 		Py_DECREF(d.fixups[i].holder);
 		Py_XDECREF(d.fixups[i].name);
 	}
-	PyMem_Free(d.parts);
+	if (d.parts != own) PyMem_Free(d.parts);
 	PyMem_Free(d.fixups);
 	*p = d.p;
 	return v;
@@ -1657,9 +1665,14 @@ static PyObject *entry(Collection *c, const char **p, const char *end) {
 	PyObject *k = decode(c->key, p, end);
 	if (!k) return NULL;
 	PyObject *v = decode(c->value, p, end);
-	PyObject *pair = v ? PyTuple_Pack(2, k, v) : NULL;
-	Py_DECREF(k);
-	Py_XDECREF(v);
+	PyObject *pair = v ? PyTuple_New(2) : NULL;
+	if (!pair) {
+		Py_DECREF(k);
+		Py_XDECREF(v);
+		return NULL;
+	}
+	PyTuple_SET_ITEM(pair, 0, k);
+	PyTuple_SET_ITEM(pair, 1, v);
 	return pair;
 }
 
@@ -1697,9 +1710,12 @@ static PyObject *collection_set_many(Collection *c, PyObject *pairs) {
 	PyObject *it = PyObject_GetIter(pairs), *pair;
 	if (!it) return NULL;
 	while ((pair = PyIter_Next(it))) {
-		PyObject *two = PySequence_Fast(pair, "pairs of a key and a value are expected");
-		Py_DECREF(pair);
-		if (!two) break;
+		PyObject *two = pair;
+		if (!PyTuple_CheckExact(pair)) {
+			two = PySequence_Fast(pair, "pairs of a key and a value are expected");
+			Py_DECREF(pair);
+			if (!two) break;
+		}
 		int bad = PySequence_Fast_GET_SIZE(two) != 2;
 		if (bad) PyErr_SetString(PyExc_ValueError, "pairs of a key and a value are expected");
 		else bad = packed(&o, c->key, PySequence_Fast_GET_ITEM(two, 0)) || packed(&o, c->value, PySequence_Fast_GET_ITEM(two, 1));

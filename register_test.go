@@ -317,7 +317,7 @@ func TestErrUnregistered_Stored(t *testing.T) {
 	}
 	type nobody interface{ Nobody() }
 	_, err := everheap.OpenMap[string, struct{ N []nobody }](s, "n")
-	if !errors.Is(err, everheap.ErrUnstorable) || !strings.Contains(err.Error(), "field N[] (everheap_test.nobody) cannot be stored; name the concrete types first, by everheap.Register") {
+	if !errors.Is(err, everheap.ErrUnstorable) || !strings.Contains(err.Error(), "field N[] (everheap_test.nobody) cannot be stored; call everheap.Register for its concrete types first") {
 		t.Errorf("got %v", err)
 	}
 }

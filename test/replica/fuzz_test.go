@@ -71,7 +71,7 @@ func (f *framed) offer(t testing.TB, kind uint16, ops []byte) {
 			t.Fatalf("version %d was applied, and the replica is at version %d", frame.Version(), at)
 		}
 		var b bytes.Buffer
-		if err := s.Backup(&b); err != nil && strings.Contains(err.Error(), "leads to object") { // it was dropped under its name: the leader's affair, too
+		if err := s.Backup(&b); err != nil && strings.Contains(err.Error(), "refers to object") { // it was dropped under its name: the leader's affair, too
 			f.begin(t)
 			return
 		} else if err != nil {

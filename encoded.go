@@ -40,7 +40,7 @@ func (e *BinaryError) Error() string {
 // *BinaryError, and then nothing has changed.
 type Encoded struct {
 	c    *Collection
-	form *untyped.Form // made once, so that an act does not
+	form *untyped.Form // made once, for all operations
 }
 
 // As returns the collection with keys and values in an encoding.
@@ -50,7 +50,7 @@ func (c *Collection) As(e Encoding) Encoded {
 	}}}
 }
 
-// explainText returns the error of the interface for bytes that are no key or no value of a type.
+// explainText returns the public error for bytes that are not a key or value of a type.
 func explainText(part string, t *layout.Type, err error) error {
 	if c := (*layout.CompactError)(nil); errors.As(err, &c) {
 		return &BinaryError{Part: part, Type: t.String(), Offset: c.Offset, What: c.What}
@@ -227,10 +227,10 @@ func (e Encoded) between(tx *Tx, from, to Bound[[]byte], back bool) iter.Seq2[[]
 	})
 }
 
-// encodedBound returns a bound as one of bytes.
+// encodedBound converts a bound of encoded values.
 func encodedBound(b Bound[[]byte]) untyped.Bound { return untyped.Bound{Text: b.key, Kind: b.kind} }
 
-// entries returns what a walk comes to.
+// entries returns the entries of a walk.
 func (e Encoded) entries(tx *Tx, op string, walk func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		st, err := e.c.of.Bind(&tx.engine.Editor)

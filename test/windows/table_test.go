@@ -1,14 +1,14 @@
 package windows
 
-// A window is what lies behind a point: from there on a process goes on with what it knew
-// before, whatever others have done meanwhile.
+// A window is the time after a point: the process continues from there with its old knowledge,
+// whatever others have done meanwhile.
 type window struct {
 	point     string
-	meanwhile string // what may have happened
-	right     string // why what it does next is right
+	meanwhile string // what others may have done
+	right     string // why the next step is right
 	work      string // of the victim, which passes the point
-	beside    bool   // others must change something, so that it does
-	after     string // "stop", "death": of one who has a lock
+	beside    bool   // others must change the space so that the victim passes the point
+	after     string // "stop" or "death" of a process that has a lock
 	once      bool   // it passes the point only once, or seldom
 	elsewhere string // the test that has the point instead
 }

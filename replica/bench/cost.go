@@ -21,12 +21,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What writers pay for a leader: the server and the leader are processes of their own, as in use, and this
-// process writes, in rounds with a leader and without one in turns.
+// The cost of a leader for writers: the server and the leader are processes of their own, as in
+// practice, and this process writes, in rounds with and without a leader, in turns.
 
 const childVar = "REPLICA_BENCH_CHILD"
 
-// children are what a process of the benchmark can be.
+// children has the functions of child processes.
 var children = map[string]func(args []string) error{"server": serverChild, "lead": leadChild}
 
 // serverChild is a server with its streams in a directory.
@@ -44,8 +44,8 @@ func serverChild(args []string) error {
 	return err
 }
 
-// leadChild leads with a space when it is told "lead", until it is told "stop": then nothing of it is left in
-// the space.
+// leadChild leads with a space from the command "lead" until the command "stop"; then it removes its
+// subscription.
 func leadChild(args []string) error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, leaderNice); err != nil {
 		return err
@@ -124,14 +124,14 @@ func startChild(what string, args ...string) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// hear returns the next line that the child says.
+// hear returns the next line of the child.
 func (c *child) hear() (string, error) {
 	line, err := c.out.ReadString('\n')
 	return strings.TrimSpace(line), err
 }
 
-// tell tells the child to do something, and waits until that is done. It returns how many microseconds of processor
-// time it took to lead, once that has ended.
+// tell sends a command to the child, and waits until it is done. After "stop" it returns the
+// processor time of leading, in microseconds.
 func (c *child) tell(what string) (micros float64, err error) {
 	if _, err := fmt.Fprintln(c.in, what); err != nil {
 		return 0, err
@@ -143,11 +143,11 @@ func (c *child) tell(what string) (micros float64, err error) {
 	return micros, err
 }
 
-// processor returns what this process has had of processors.
+// processor returns the processor time of this process.
 func processor() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(err) // it has no reason to
+		panic(err) // cannot fail
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
@@ -157,7 +157,8 @@ func (c *child) end() {
 	_ = c.cmd.Wait()
 }
 
-// cost prints what writers pay: at the fixed rate how long a Set takes, and as fast as it goes how long all take.
+// cost prints the cost for writers: the time of a Set at a fixed rate, and the total time at full
+// speed.
 func cost() error {
 	dir, err := os.MkdirTemp("", "everheap-replica-cost-")
 	if err != nil {
@@ -209,8 +210,8 @@ func cost() error {
 	return nil
 }
 
-// inTurns runs rounds with a leader and without one, and returns the ratios of what they return; and what the
-// leader spends on a change.
+// inTurns runs rounds with a leader and without one, and returns the ratios of their results, and the
+// leader's processor time per change.
 func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [4][]float64, spent float64, err error) {
 	sum, sets := 0.0, uint64(0)
 	with := func() (list []float64, err error) {
@@ -232,7 +233,7 @@ func (b *bench) inTurns(l *child, round func() ([]float64, error)) (ratios [4][]
 		sum, sets = sum+micros, sets+after-before
 		return list, err
 	}
-	if _, err := round(); err != nil { // the heap has its size then
+	if _, err := round(); err != nil { // afterwards the heap has its final size
 		return ratios, 0, err
 	}
 	for n := range *rounds {

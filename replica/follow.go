@@ -82,7 +82,7 @@ func Follow(ctx context.Context, nc *nats.Conn, name string, o Options) (*Follow
 	ctx, f.cancel = undated(ctx) // JS11
 	f.tell(func(s *Status) { s.Copy, s.Role, s.Time = o.Copy, "follow", time.Now() })
 	if f.store, err = openStore(ctx, nc, o, false); err == nil {
-		err = f.enter(ctx)
+		err = f.openSpace(ctx)
 	}
 	if err != nil {
 		f.cancel()
@@ -151,8 +151,8 @@ func (f *Follower) applied() point2 {
 	return f.mu.applied
 }
 
-// enter opens the space if it exists. If the space has led, the copy stands down.
-func (f *Follower) enter(ctx context.Context) error {
+// openSpace opens the space if it exists. If the space has led, the copy stands down.
+func (f *Follower) openSpace(ctx context.Context) error {
 	last, _, err := f.store.last(ctx)
 	if err != nil {
 		return err

@@ -127,7 +127,7 @@ func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, 
 	if room := int(nc.MaxPayload()) - 4096; room > 0 {
 		l.packer.limit = min(l.packer.limit, room)
 	}
-	if err := l.enter(ctx); err != nil {
+	if err := l.findRole(ctx); err != nil {
 		if errors.Is(err, ErrFenced) {
 			err = errors.Join(err, l.standDown(ctx))
 		}
@@ -169,8 +169,8 @@ func (l *Leader) tell(change func(s *Status)) {
 	l.status.Unlock()
 }
 
-// enter finds out whether this copy leads, and claims a log without a leader.
-func (l *Leader) enter(ctx context.Context) error {
+// findRole finds out whether this copy leads, and claims a log without a leader.
+func (l *Leader) findRole(ctx context.Context) error {
 	l.tell(func(s *Status) { s.Copy, s.Role, s.Lead = l.o.Copy, "lead", l.o.Copy })
 	last, end, err := l.store.last(ctx)
 	if err != nil {
@@ -230,8 +230,8 @@ func fenced(m *message) error {
 	return fmt.Errorf("%w: %s, since term %d", ErrFenced, m.note.Copy, m.note.Term)
 }
 
-// take remembers a new term before the claim.
-func (l *Leader) take(term uint64) error {
+// rememberTerm remembers a new term before the claim.
+func (l *Leader) rememberTerm(term uint64) error {
 	l.term = max(term, l.memory.Term+1)
 	return l.memory.set(state{Token: newToken(), Term: l.term})
 }
@@ -239,21 +239,21 @@ func (l *Leader) take(term uint64) error {
 // claimEmpty begins an empty log with a base.
 func (l *Leader) claimEmpty(ctx context.Context, end uint64) error {
 	if l.memory.Token == "" {
-		if err := l.take(1); err != nil {
+		if err := l.rememberTerm(1); err != nil {
 			return err
 		}
 	}
 	l.end = end
 	err := l.publishBase(ctx)
 	if errors.Is(err, errMoved) {
-		return l.enter(ctx)
+		return l.findRole(ctx)
 	}
 	return err
 }
 
 // claimAnyhow begins a term with a base, whatever is in the log.
 func (l *Leader) claimAnyhow(ctx context.Context, last *message, end uint64) error {
-	if err := l.take(last.note.Term + 1); err != nil {
+	if err := l.rememberTerm(last.note.Term + 1); err != nil {
 		return err
 	}
 	l.end = end
@@ -283,7 +283,7 @@ func (l *Leader) reclaim(ctx context.Context, last *message, end uint64) error {
 		return fenced(last)
 	}
 	if errors.Is(err, errMoved) {
-		return l.enter(ctx)
+		return l.findRole(ctx)
 	}
 	return err
 }

@@ -56,5 +56,5 @@ func Take(dir string, at everheap.Position, f everheap.Frame) error {
 	s := &shipper{dir: d, at: at}
 	s.o.setDefaults()
 	defer s.closeSegment()
-	return s.take([]everheap.Frame{f})
+	return s.appendFrames([]everheap.Frame{f})
 }

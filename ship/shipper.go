@@ -157,7 +157,7 @@ func (s *shipper) follow(ctx context.Context) error {
 		case <-frames.more:
 			list, err := frames.take()
 			if err == nil {
-				err = s.take(list)
+				err = s.appendFrames(list)
 			}
 			if err != nil {
 				return err
@@ -204,8 +204,8 @@ func (s *shipper) read(ctx, reading context.Context, frames *queue, since everhe
 	return reading.Err()
 }
 
-// take appends frames, with one sync if they fit into the segment.
-func (s *shipper) take(list []everheap.Frame) error {
+// appendFrames appends frames, with one sync if they fit into the segment.
+func (s *shipper) appendFrames(list []everheap.Frame) error {
 	var batch []byte
 	n := uint64(0)
 	for _, f := range list {

@@ -34,8 +34,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			refuse(w, http.StatusMisdirectedRequest, "This server does not answer to the name in the address. Use the address that everheap inspect printed.")
 		case s.foreign(r):
 			refuse(w, http.StatusForbidden, "A page of another origin made this request.")
-		case s.enters(r):
-			s.enter(w, r)
+		case s.hasToken(r):
+			s.exchangeToken(w, r)
 		case !s.knows(r):
 			refuse(w, http.StatusUnauthorized, "Open the address that everheap inspect printed: it has the token that this page needs. A server that was started anew has another one.")
 		default:
@@ -63,18 +63,18 @@ func (s *Server) foreign(r *http.Request) bool {
 	case "", "same-origin", "none":
 		return false
 	}
-	return !s.enters(r) || r.Header.Get("Sec-Fetch-Mode") != "navigate"
+	return !s.hasToken(r) || r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
-// enters reports whether the request has a token in its address, valid or not.
-func (s *Server) enters(r *http.Request) bool {
+// hasToken reports whether the request has a token in its address, valid or not.
+func (s *Server) hasToken(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Path == "/" && r.URL.Query().Has("token")
 }
 
-// enter exchanges the token for the cookie, and opens the page without the token. It does not
+// exchangeToken exchanges the token for the cookie, and opens the page without the token. It does not
 // redirect: after a link from another site, a browser would not send the cookie with the redirected
 // request.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request) {
+func (s *Server) exchangeToken(w http.ResponseWriter, r *http.Request) {
 	if !same(r.URL.Query().Get("token"), s.token) {
 		refuse(w, http.StatusForbidden, "The token in the address is not the one of this server. Use the address that everheap inspect printed last.")
 		return

@@ -170,12 +170,12 @@ type codes struct{ list []code }
 // next returns the bytes of the next coded value. It reports false if that is not of type t: then the
 // program has changed the value since it was measured.
 func (c *codes) next(t *Type) ([]byte, bool) {
-	got, ok := c.take(t)
+	got, ok := c.nextAny(t)
 	return got.bytes, ok
 }
 
-// take is next, and also accepts built-in maps.
-func (c *codes) take(t *Type) (code, bool) {
+// nextAny is next, and also accepts built-in maps.
+func (c *codes) nextAny(t *Type) (code, bool) {
 	if len(c.list) == 0 || c.list[0].typ != t {
 		return code{}, false
 	}

@@ -217,7 +217,7 @@ func (m *matcher) dict(path string, p *seen, a, b *Type) *conv {
 	entry.steps = []convField{{key, 0, 0}, {value, ae.fields[1].Offset, be.fields[1].Offset}}
 	entry.same = ae.size == be.size && ae.fields[1].Offset == be.fields[1].Offset
 	entries := &conv{code: convSlice, from: a.entries, to: b.entries, elem: entry, same: true}
-	for _, c := range []*conv{entry, entries} { // settle visits them
+	for _, c := range []*conv{entry, entries} { // findSame visits them
 		m.order = append(m.order, &seen{conv: c})
 	}
 	return entries

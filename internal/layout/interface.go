@@ -392,7 +392,7 @@ func resealed(name string, t *Type, p unsafe.Pointer, b Bounds) ([]byte, error) 
 // envelopes are not checked.
 func (e *envelope) value() (*Detached, error) { return e.typ.attach(e.image, nil, false) }
 
-// unseal sets the interface at to to the value in an envelope. It does not keep the address.
+// unseal stores the value of an envelope in the interface at the address to. It does not keep the address.
 func (c *copier) unseal(t *Type, to unsafe.Pointer, b []byte) error {
 	e, what := openEnvelope(b)
 	if what != "" {

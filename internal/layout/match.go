@@ -68,7 +68,7 @@ func NewConversion(stored, program *Type, steps []*Step) *Conversion {
 	if len(m.notes) == 0 && !Same(stored, program) {
 		m.notes = []note{{'~', "", stored.String() + ": padding, alignment or the size", evolves, "Evolve lays it out anew"}}
 	}
-	m.settle()
+	m.findSame()
 	made := slices.ContainsFunc(m.order, func(p *seen) bool { return p.conv.code == convStep })
 	return &Conversion{stored, program, root.conv, m.handles, m.notes, made}
 }
@@ -393,9 +393,9 @@ func (m *matcher) moved(f *match) bool {
 	return true
 }
 
-// settle finds out which conversions leave the bytes of values as they are: those whose parts all do.
+// findSame finds out which conversions leave the bytes of values as they are: those whose parts all do.
 // It starts from the assumption that every candidate does, and removes those that do not.
-func (m *matcher) settle() {
+func (m *matcher) findSame() {
 	for changed := true; changed; {
 		changed = false
 		for _, p := range m.order {

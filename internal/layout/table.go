@@ -300,7 +300,7 @@ func (f *flattener) table(t *Type, p, to unsafe.Pointer) bool {
 	if f.codes == nil {
 		at = loadPointer(p)
 	} else {
-		c, ok := f.codes.take(t)
+		c, ok := f.codes.nextAny(t)
 		if !ok {
 			return false
 		}
@@ -319,7 +319,7 @@ func (f *flattener) table(t *Type, p, to unsafe.Pointer) bool {
 	return f.run(t.table, at, off) == nil
 }
 
-// table sets the variable at to to a new map, made from the table at p.
+// table stores a new map, made from the table at p, in the variable at the address to.
 func (c *copier) table(t *Type, to, p unsafe.Pointer) error {
 	dst := reflect.NewAt(t.rt, to).Elem()
 	var at unsafe.Pointer

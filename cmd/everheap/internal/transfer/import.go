@@ -182,7 +182,7 @@ func (im *importer) begin(in io.Reader, into *everheap.Collection, was *position
 	im.was = *was
 	im.report.Earlier, im.report.Bad = was.Rows, was.Bad
 	if into == nil && was.Current != "" {
-		return im.enter(was.Current, "")
+		return im.switchTo(was.Current, "")
 	}
 	return nil
 }
@@ -214,8 +214,8 @@ func (im *importer) header() (err error) {
 	return nil
 }
 
-// enter switches to another collection, and creates it if it is missing.
-func (im *importer) enter(name, spec string) error {
+// switchTo switches to another collection, and creates it if it is missing.
+func (im *importer) switchTo(name, spec string) error {
 	c, err := im.s.Collection(name)
 	if errors.Is(err, everheap.ErrNotFound) && spec != "" {
 		c, err = im.s.Create(name, spec)
@@ -324,7 +324,7 @@ func (im *importer) heading() error {
 	if !ok {
 		return &LineError{im.src.line, errors.New(`the line should be {"collection":"NAME","type":"…"}`)}
 	}
-	if err := im.enter(name, spec); err != nil {
+	if err := im.switchTo(name, spec); err != nil {
 		return &LineError{im.src.line, err}
 	}
 	return nil

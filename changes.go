@@ -40,7 +40,7 @@ type FrameChange struct {
 	Object ID     // 0: the space itself
 	What   string // such as "set", "removed", "created", "appended", "named", "checkpoint"
 	Count  int    // entries, elements or values
-	Name   string // that leads to the object from then on, or no longer; or that of the checkpoint
+	Name   string // that refers to the object from then on, or no longer; or name of the checkpoint
 }
 
 // Changes sums up what the frame does, in its order. A FrameReader tells keys and values.
@@ -68,9 +68,9 @@ func (f Frame) change(s *object.Summary) FrameChange {
 // EntryChange is one change of a frame, as people read it.
 type EntryChange struct {
 	FrameChange
-	Collection string // name that leads to the object; "": none is known
-	Key, Value []byte // as JSON; nil: there is none, or it cannot be told. An element's key is its index; that of a truncation is how many are left
-	Size       int    // bytes that the frame has of it
+	Collection string // name of the object; "" if unknown
+	Key, Value []byte // as JSON; nil: absent or unknown. The key of an element is its index; that of a truncation is how many are left
+	Size       int    // bytes of the change in the frame
 	Known      bool   // the types of the object are known; else Key and Value cannot be told
 }
 
@@ -101,13 +101,14 @@ func (r *FrameReader) LearnBackup(b io.Reader) error {
 	return err
 }
 
-// learn learns of objects that frames from the one at hand on need, and do not make: those are now what they were.
+// learn reads the types of objects that later frames need and do not create: they are the same in the current
+// version.
 func (r *FrameReader) learn(tx *Tx) error {
 	made, needed, err := r.space.engine.Changes.Needed(format.Version(r.at.Version()), format.Version(tx.Version()))
 	if err != nil {
 		return err
 	}
-	for i := range needed { // also of what is not found, so that nobody looks for it again
+	for i := range needed { // missing objects, too, so that they are not looked for again
 		if l, t := tx.engine.LayoutOf(format.MakeID(r.at.frame.Tag, i)); made[i] {
 			r.teller.Learn(i, object.Layout{}, nil)
 		} else {
@@ -259,7 +260,7 @@ func (s *Space) DropSubscription(name string) error {
 // SubscriptionInfo is what Subscriptions says of one.
 type SubscriptionInfo struct {
 	Name    string
-	Version Version // up to which it needs nothing any more; if it is lost, it says nothing
+	Version Version // up to which it needs no changes any more; meaningless if it is lost
 	Lost    bool    // it has fallen too far behind, and keeps nothing
 	Keep    int64   // bytes that may be kept for it
 	Kept    int64   // bytes that are, counted in whole segments of the journal of 2 MiB

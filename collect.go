@@ -45,7 +45,7 @@ func (s *Space) Collect(ctx context.Context) (CollectStats, error) {
 	return collectStats(c), err
 }
 
-// collectStats says what a collection has done.
+// collectStats returns the statistics of a collection.
 func collectStats(c collect.Collection) CollectStats {
 	return CollectStats{Version: Version(c.Version), Objects: c.Objects, Dropped: c.Dropped, Rescued: c.Rescued,
 		Bytes: uint64(c.Bytes), Batches: c.Batches, Duration: c.Duration}

@@ -102,7 +102,7 @@ func wantSame(t *testing.T, what string, got, want any) {
 	}
 }
 
-// Values with built-in maps come back as they were from everywhere.
+// Values with built-in maps are equal in copies, after reopening, and in backups.
 func TestCopies_Model(t *testing.T) {
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		dir := filepath.Join(t.TempDir(), "s")
@@ -195,8 +195,7 @@ func TestCopies_Model(t *testing.T) {
 	})
 }
 
-// What would lend such a value refuses its type, whether there is a value or not, and names
-// the field.
+// Methods that lend values refuse a type with maps, even for a missing key, and name the field.
 func TestCopies_BorrowingIsRefused(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, request](t, s)
@@ -268,7 +267,7 @@ func TestCopies_WatchAndEvolve(t *testing.T) {
 	})
 }
 
-// Values with built-in maps can be found by an index, which does not lend them either.
+// An index finds values with built-in maps, and does not lend them either.
 func TestCopies_Index(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m, err := everheap.OpenMap[int, request](s, "m", everheap.WithIndex("url", "URL"))
@@ -301,7 +300,7 @@ func TestCopies_Index(t *testing.T) {
 // loopMap is a map that can contain itself.
 type loopMap map[string]loopMap
 
-// What cannot be stored leaves everything as it was.
+// An unstorable value changes nothing.
 func TestCopies_Cyclic(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, loopMap](t, s)

@@ -73,7 +73,7 @@ func (tx *Tx) NewCollection(spec string) (*Collection, error) {
 	return tx.CollectionOf(ID(id))
 }
 
-// create makes a collection, or opens the one that is there.
+// create makes a collection, or opens the existing one if open is set.
 func create(sc Scope, name, spec string, open bool) (*Collection, error) {
 	s, in, closed := openOn(sc)
 	handle, err := parseSpec(name, spec)

@@ -23,7 +23,7 @@ type page struct {
 	Rate  float64
 }`
 
-// A collection that is made of text is what a Go program opens with its types.
+// A Go program opens a collection that was created from text with its types.
 func TestCreate_AsTheGoTypes(t *testing.T) {
 	s := spacetest.Scratch(t)
 	c, err := s.Create("pages", pageSpec)
@@ -58,7 +58,7 @@ func TestCreate_AsTheGoTypes(t *testing.T) {
 	}
 }
 
-// What TypeSource prints makes the same collections in another space.
+// The output of TypeSource creates the same collections in another space.
 func TestCreate_FromTypeSource(t *testing.T) {
 	s := spacetest.Scratch(t)
 	spacetest.WriteContents(t, s)
@@ -94,7 +94,7 @@ func TestCreate_FromTypeSource(t *testing.T) {
 	}
 }
 
-// Errors of text name the place; others say what is there.
+// Errors in the text name the place; an error about an existing collection names its type.
 func TestCreate_Errors(t *testing.T) {
 	s := spacetest.Scratch(t)
 	_, err := s.Create("pages", "map[string]User\n\ntype User struct {\n\tDone chan bool\n}")
@@ -125,7 +125,7 @@ func TestCreate_Errors(t *testing.T) {
 	}
 }
 
-// A collection evolves by a type that is given as text, with what it holds.
+// A collection evolves, with its entries, to a type given as text.
 func TestEvolveCollection(t *testing.T) {
 	s, m, _ := pages(t)
 	spacetest.Must(t, m.Set(s, "one", page{Title: "a", Tags: []string{"x"}, Next: &page{Title: "b", Rate: 2}}))
@@ -149,7 +149,7 @@ func TestEvolveCollection(t *testing.T) {
 	spacetest.Must(t, s.EvolveCollection("pages", spec))
 }
 
-// Names can be taken away and given to others; what nothing leads to is collected.
+// Names can be dropped and reused; objects that no name reaches are collected.
 func TestDropAndRenameCollection(t *testing.T) {
 	s, m, _ := pages(t)
 	for i := range 100 {

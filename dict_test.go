@@ -67,7 +67,7 @@ func ExampleDict() {
 		panic(err)
 	}
 	err = space.View(func(tx *everheap.Tx) error {
-		page := pages.Peek(tx, "/") // looked up where it is stored, without a copy
+		page := pages.Peek(tx, "/") // the lookup reads the space, without a copy
 		types, ok := page.Header.Get("Content-Type")
 		fmt.Println(types, ok, page.Header.Len())
 		for name, values := range page.Header.All() {
@@ -128,8 +128,8 @@ func wantStock(t *testing.T, what string, got everheap.Dict[string, item], want 
 	}
 }
 
-// A Dict in a value is what the map is, also where it is stored, after opening again, in a
-// backup, and for who does not know the type.
+// A Dict in a value has the entries of the map: in place, after reopening, in a backup, and for a
+// program without the type.
 func TestDict_Model(t *testing.T) {
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		dir := filepath.Join(t.TempDir(), "s")
@@ -213,7 +213,7 @@ func TestDict_Model(t *testing.T) {
 	})
 }
 
-// Objects that handles in a Dict lead to live, and dangling ones are refused.
+// Objects behind handles in a Dict are kept, and dangling handles are refused.
 func TestDict_Handles(t *testing.T) {
 	s := spacetest.Scratch(t)
 	shops := spacetest.MapOf[string, shop](t, s)

@@ -47,7 +47,7 @@ func (tx *Tx) CollectionOf(id ID) (*Collection, error) {
 	return tx.collection(of, err)
 }
 
-// collection returns what was looked up.
+// collection returns the collection of a lookup.
 func (tx *Tx) collection(of untyped.Collection, err error) (*Collection, error) {
 	if err != nil {
 		return nil, tx.space.wrap("collection", err)

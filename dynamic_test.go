@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// page is a value with something of everything.
+// page is a value with parts of all kinds.
 type page struct {
 	Title string
 	Tags  []string
@@ -280,7 +280,7 @@ func TestCollection_OfASingleValue(t *testing.T) {
 	spacetest.ExpectError(t, s.View(func(tx *everheap.Tx) error { return c.SetJSON(tx, nil, []byte(`{}`)) }), everheap.ErrReadOnly)
 }
 
-// A handle that is given as JSON is stored only if it leads to what it says.
+// A handle in JSON is stored only if its object exists and has its type.
 func TestCollection_HandlesAreJudged(t *testing.T) {
 	s := spacetest.Scratch(t)
 	h := openHolders(t, s)

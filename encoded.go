@@ -28,7 +28,7 @@ const (
 // *BinaryError, and then nothing has changed.
 type Encoded struct {
 	c    *Collection
-	form *untyped.Form // made once, so that an act does not
+	form *untyped.Form // made once, for all operations
 }
 
 // As returns the collection with keys and values in an encoding.
@@ -213,10 +213,10 @@ func (e Encoded) between(tx *Tx, from, to Bound[[]byte], back bool) iter.Seq2[[]
 	})
 }
 
-// encodedBound returns a bound as one of bytes.
+// encodedBound converts a bound of encoded values.
 func encodedBound(b Bound[[]byte]) untyped.Bound { return untyped.Bound{Text: b.key, Kind: b.kind} }
 
-// entries returns what a walk comes to.
+// entries returns the entries of a walk.
 func (e Encoded) entries(tx *Tx, op string, walk func(f *untyped.Form, st *edit.Stored, yield untyped.Yield) error) iter.Seq2[[]byte, []byte] {
 	return func(yield func(key, value []byte) bool) {
 		st, err := e.c.of.Bind(&tx.engine.Editor)

@@ -39,7 +39,7 @@ func collectEntries(t *testing.T, s *everheap.Space, loop func(tx *everheap.Tx) 
 	return list
 }
 
-// All that can be done with a sorted map, in each encoding.
+// All operations of a sorted map, in each encoding.
 func TestEncoded_Sorted(t *testing.T) {
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestEncoded_Sorted(t *testing.T) {
 				t.Errorf("deleted: %v, %v", removed, err)
 			}
 			if _, err := in.Get(s, e.text("ant")); !errors.Is(err, everheap.ErrNotFound) {
-				t.Errorf("what was deleted: %v", err)
+				t.Errorf("a deleted entry: %v", err)
 			}
 			if err := in.Append(s, e.number(1)); err == nil {
 				t.Error("something was appended to a map")
@@ -105,7 +105,7 @@ func TestEncoded_Sorted(t *testing.T) {
 				_ = yield(e.text("one"), e.number(1)) && yield(e.text("two"), []byte("no number"))
 			})
 			if err == nil {
-				t.Error("a value that is no number was stored")
+				t.Error("a value that is not a number was stored")
 			}
 			if n, err := m.Len(s); n != 4 || err != nil {
 				t.Errorf("%d entries after a batch that failed: %v", n, err)
@@ -194,7 +194,7 @@ func TestEncoded_ListAndValue(t *testing.T) {
 	}
 }
 
-// What does not fit is an error that says where.
+// A value of the wrong type is an error with its place.
 func TestEncoded_Errors(t *testing.T) {
 	s := spacetest.Scratch(t)
 	_, err := everheap.OpenMap[string, int](s, "m")
@@ -227,7 +227,7 @@ func TestEncoded_Errors(t *testing.T) {
 	}
 }
 
-// Has, Rank and Nth say what those of a Sorted say.
+// Has, Rank and Nth agree with those of a Sorted.
 func TestEncoded_RanksAreThoseOfTheMap(t *testing.T) {
 	for _, e := range encodings {
 		s := spacetest.Scratch(t)
@@ -288,7 +288,7 @@ func TestEncoded_RanksOfOtherKinds(t *testing.T) {
 	}
 }
 
-// What is watched in an encoding is what the collection returns in it.
+// Watch yields the same encoded values as the collection returns.
 func TestEncoded_Watch(t *testing.T) {
 	for _, e := range encodings {
 		s := spacetest.Scratch(t)
@@ -321,7 +321,7 @@ func TestEncoded_Watch(t *testing.T) {
 	}
 }
 
-// What a loop raises in another goroutine than that of the transaction is an error there.
+// An error that a loop raises in another goroutine than the transaction's is an error there.
 func TestTx_GuardInAnotherGoroutine(t *testing.T) {
 	s := spacetest.Scratch(t)
 	c, err := s.Create("m", "map[string]int")
@@ -342,7 +342,7 @@ func TestTx_GuardInAnotherGoroutine(t *testing.T) {
 	}))
 }
 
-// A collection without a name is found by its ID, while something refers to it.
+// A collection without a name is found by its ID, while a handle refers to it.
 func TestNewCollection(t *testing.T) {
 	s := spacetest.Scratch(t)
 	type node struct{ Next everheap.Ref[int] }
@@ -383,7 +383,7 @@ func TestNewCollection(t *testing.T) {
 	}))
 }
 
-// Peek borrows the bytes of strings and slices of bytes, and of nothing else.
+// Peek borrows the bytes of strings and byte slices only.
 func TestCollection_Peek(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m, err := everheap.OpenMap[string, []byte](s, "m")
@@ -420,7 +420,7 @@ func TestCollection_Peek(t *testing.T) {
 	}))
 }
 
-// What was parsed outside of a transaction is stored in one, up to what cannot be stored.
+// Entries parsed outside of a transaction are stored in one, up to the first unstorable one.
 func TestCollection_StoresWhatWasParsed(t *testing.T) {
 	for _, e := range encodings {
 		t.Run(e.name, func(t *testing.T) {
@@ -453,7 +453,7 @@ func TestCollection_StoresWhatWasParsed(t *testing.T) {
 			if _, err := m.Store(s, everheap.Entry{}); err == nil {
 				t.Error("an entry that was not parsed is stored")
 			}
-			// With a space all are stored or none; with a transaction those before the bad one.
+			// With a space all entries are stored or none; with a transaction those before the bad one.
 			mixed := []everheap.Entry{}
 			for _, key := range []string{"1", `"NaN"`, "2"} {
 				entry, err := m.As(everheap.JSON).Parse([]byte(key), []byte("1"))

@@ -117,7 +117,7 @@ func TestErrUnstorable(t *testing.T) {
 	spacetest.ExpectError(t, err, everheap.ErrUnstorable)
 	_, err = everheap.OpenMap[string, func()](s, "c")
 	spacetest.ExpectError(t, err, everheap.ErrUnstorable)
-	_, err = everheap.OpenMap[string, int](s, "c") // the refused ones have left nothing
+	_, err = everheap.OpenMap[string, int](s, "c") // the refused opens have left nothing
 	spacetest.Must(t, err)
 }
 
@@ -214,7 +214,7 @@ func TestErrBusy(t *testing.T) {
 	ended, end := context.WithCancel(context.Background())
 	spacetest.Update(t, s, func(tx *everheap.Tx) error { end(); return m.Set(tx, "x", 2) })
 	err = s.Update(ended, func(tx *everheap.Tx) error { return m.Set(tx, "x", 3) })
-	if err != nil && !errors.Is(err, everheap.ErrBusy) { // free at once: either is right
+	if err != nil && !errors.Is(err, everheap.ErrBusy) { // the addresses were free at once: either is right
 		t.Error(err)
 	}
 }
@@ -293,7 +293,7 @@ func TestErrNoSpace_WindowFull(t *testing.T) {
 		}
 		err := m.Set(tx, 1000, make([]byte, 60<<20))
 		spacetest.ExpectError(t, err, everheap.ErrNoSpace)
-		return m.Set(tx, 1, nil) // the transaction can only abort, whatever the program makes of the error
+		return m.Set(tx, 1, nil) // the transaction can only abort, even if the program ignores the error
 	}), everheap.ErrNoSpace)
 	if v, err := m.Get(s, 0); err != nil || len(v) != len(big) {
 		t.Errorf("%d bytes (%v)", len(v), err)
@@ -306,8 +306,8 @@ func TestErrNoSpace_WindowFull(t *testing.T) {
 	spacetest.Must(t, m.Set(s, 0, nil))
 	spacetest.Must(t, s.Sync(context.Background())) // two anchors later the deleted values protect nothing
 	for i := range stored / 2 {
-		// A sweep that began while the values were protected finds them only when it
-		// runs again, which the failure asks for.
+		// A sweep that began while the values were protected finds them only in its next run, which
+		// the failure requests.
 		err := m.Set(s, i, big)
 		for end := time.Now().Add(30 * time.Second); errors.Is(err, everheap.ErrNoSpace) && time.Now().Before(end); {
 			time.Sleep(50 * time.Millisecond)
@@ -320,8 +320,8 @@ func TestErrNoSpace_WindowFull(t *testing.T) {
 	}
 }
 
-// What only the older of the two usable anchors protects is let go when the space is
-// full, also if the newer one is of the newest version.
+// When the space is full, blocks that only the older of the two usable anchors protects are reused,
+// even if the newer anchor is of the newest version.
 func TestErrNoSpace_OlderAnchorLetsGo(t *testing.T) {
 	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20), spacetest.WithoutBackground())
 	m := spacetest.MapOf[int, []byte](t, s)
@@ -343,8 +343,8 @@ func TestErrNoSpace_OlderAnchorLetsGo(t *testing.T) {
 	}
 }
 
-// The same if a sweep has come meanwhile, which made this process forget what it was
-// waiting with, and found nothing: the next one does.
+// The same if a sweep has run meanwhile, found nothing, and made this process forget its pending
+// blocks: the next sweep finds them.
 func TestErrNoSpace_OlderAnchorLetsGoAfterSweep(t *testing.T) {
 	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20), spacetest.WithoutBackground())
 	m := spacetest.MapOf[int, []byte](t, s)
@@ -362,7 +362,7 @@ func TestErrNoSpace_OlderAnchorLetsGoAfterSweep(t *testing.T) {
 	spacetest.Must(t, spacetest.Sweep(s))
 	if err := m.Set(s, 0, big); err != nil {
 		spacetest.ExpectError(t, err, everheap.ErrNoSpace)
-		spacetest.Must(t, spacetest.Sweep(s)) // as the failure asks for
+		spacetest.Must(t, spacetest.Sweep(s)) // which the failure requests
 	}
 	for i := range stored / 2 {
 		if err := m.Set(s, i, big); err != nil {
@@ -405,7 +405,7 @@ func TestErrAddressInUse(t *testing.T) {
 	spacetest.ExpectError(t, err, everheap.ErrAddressInUse, "rebase")
 }
 
-// When the registered spaces have all places, the error says which verb takes one away.
+// When registered spaces take all windows, the error names the verb that removes one.
 func TestErrAddressInUse_AllPlacesRegistered(t *testing.T) {
 	t.Setenv("EVERHEAP_HOME", t.TempDir())
 	r := registry.Open("")
@@ -419,7 +419,8 @@ func TestErrAddressInUse_AllPlacesRegistered(t *testing.T) {
 	spacetest.Must(t, s.Close())
 }
 
-// A registered space that is gone is named, with where it should be, and nothing is created.
+// The error for a registered space that is gone has its name and its directory, and no space is
+// created.
 func TestErrNotFound_RegisteredSpaceIsGone(t *testing.T) {
 	t.Setenv("EVERHEAP_HOME", t.TempDir())
 	s, err := everheap.Open("gone", everheap.WithMaxSize(spacetest.Small))
@@ -430,6 +431,6 @@ func TestErrNotFound_RegisteredSpaceIsGone(t *testing.T) {
 	_, err = everheap.Open("gone")
 	spacetest.ExpectError(t, err, everheap.ErrNotFound, `"gone"`, dir, "everheap adopt NEWDIR gone", "everheap forget gone")
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the directory is there again: %v", err)
+		t.Errorf("the directory was created again: %v", err)
 	}
 }

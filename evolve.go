@@ -119,8 +119,8 @@ func typeOptions(opts []TypeOption) (*typed.Options, error) {
 	return set, set.Err
 }
 
-// openTyped opens an object, which is what with a name, whose handles are of type H. It changes the
-// object's types first if it must and may.
+// openTyped opens the object of a name, whose handles are of type H; what is its kind, for errors. It changes
+// the object's types first if needed and allowed.
 func openTyped[H any](sc Scope, what, name string, opts []TypeOption, open func(tx *engine.Tx) (format.ID, error)) (id format.ID, err error) {
 	s, in, err := openOn(sc)
 	var set *typed.Options
@@ -133,7 +133,7 @@ func openTyped[H any](sc Scope, what, name string, opts []TypeOption, open func(
 	return id, s.wrap("opening "+what+name, err)
 }
 
-// openOn is on, but even in a transaction nothing is opened by a handle that is closed.
+// openOn is on, but a closed handle opens nothing, even in a transaction.
 func openOn(sc Scope) (*Space, engine.Scope, error) {
 	s, in, err := sc.on()
 	if err == nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Login has an instant from which on its entry is not there.
+// Login has the time at which its entry expires.
 type Login struct {
 	User  string
 	Until time.Time `everheap:"expires"`
@@ -29,7 +29,7 @@ func ExampleWithTTL() {
 	}
 	defer space.Close()
 
-	// By a tag: each value says when.
+	// By a tag: each value has its time.
 	logins, err := everheap.OpenMap[string, Login](space, "logins")
 	if err != nil {
 		log.Fatal(err)

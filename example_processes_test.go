@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// One of the processes that have the space open does the work; when it dies, the next
-// one sees to what it left, and goes on.
+// One of the processes that have the space open does the work. When it dies, another process repairs
+// what it left, and continues.
 func ExampleSpace_Mutex() {
 	dir, err := os.MkdirTemp("", "example-")
 	if err != nil {
@@ -100,7 +100,7 @@ func ExampleResume() {
 	// be: 2
 }
 
-// A program keeps something of its own up to date with a map that others change.
+// A program keeps its own state up to date with a map that other processes change.
 func ExampleMap_Watch() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -154,7 +154,7 @@ func ExampleSpace_Trace() {
 
 	level := slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == "took" {
-			return slog.Attr{} // not the same each time
+			return slog.Attr{} // different each time
 		}
 		return a
 	}}
@@ -173,8 +173,8 @@ func ExampleSpace_Trace() {
 	// level=WARN msg="transaction fail" number=2 error="everheap: transaction (traced): its function has returned an error, or has panicked: nothing has changed"
 }
 
-// logTo returns a function for Space.Trace that logs: what fails as a warning, what the library does by itself not
-// at all, and all else for who debugs.
+// logTo returns a function for Space.Trace that logs failures as warnings, and other events at the
+// debug level. It leaves out transactions of the library itself.
 func logTo(log *slog.Logger) func(context.Context, everheap.TraceEvent) {
 	return func(ctx context.Context, e everheap.TraceEvent) {
 		if e.Background {

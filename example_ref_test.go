@@ -8,7 +8,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Author and Book refer to each other: each is one object, whoever refers to it.
+// Author and Book refer to each other: each is one object, however many values refer to it.
 type Author struct {
 	Name  string
 	Books everheap.List[everheap.Ref[Book]]

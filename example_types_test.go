@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A program that has no Go type for what it stores gives the type as text.
+// A program without a Go type for its values gives the type as text.
 func ExampleSpace_Create() {
 	dir, err := os.MkdirTemp("", "everheap")
 	if err != nil {

@@ -72,7 +72,7 @@ func DropExpiry(sc Scope, collection string) (removed bool, err error) {
 	return removed, err
 }
 
-// onCollection runs fn, which changes what is declared of the collection with a name.
+// onCollection runs fn, which changes a declaration of the collection with a name.
 func onCollection(sc Scope, op, collection string, fn func(ed *edit.Editor, id format.ID) error) error {
 	return editIn(sc, op+collection, func(tx *engine.Tx) error {
 		id, err := tx.IDOf(collection)

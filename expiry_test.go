@@ -25,7 +25,7 @@ func expiring(t *testing.T, opts ...everheap.Option) (*everheap.Space, *spacetes
 	return spacetest.Scratch(t, append(opts, wall.With(), spacetest.WithoutBackground())...), wall
 }
 
-// An entry is there until its instant, and from then on for nobody, removed or not.
+// An entry exists until its instant; from then on no reader sees it, removed or not.
 func TestExpiry_ByTag(t *testing.T) { // EX1, EX4
 	for _, removed := range []bool{false, true} {
 		s, wall := expiring(t)
@@ -113,7 +113,7 @@ func TestExpiry_ByTag(t *testing.T) { // EX1, EX4
 		if was, err := m.Delete(s, 1); was || err != nil {
 			t.Fatal("an expired entry was deleted", was, err)
 		}
-		// Neither its key nor its unique value is taken.
+		// Its key and its unique value are free again.
 		spacetest.Must(t, m.Set(s, 5, visit{"ada", "Rome", time.Time{}}))
 		if err := m.Set(s, 6, visit{Name: "eve"}); !errors.Is(err, everheap.ErrDuplicate) {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestExpiry_ByTag(t *testing.T) { // EX1, EX4
 	}
 }
 
-// All of a transaction has one time.
+// A transaction has one time.
 func TestExpiry_OneTimeForATransaction(t *testing.T) { // EX1
 	s, wall := expiring(t)
 	m, err := everheap.OpenMap[string, visit](s, "visits")
@@ -159,8 +159,8 @@ func TestExpiry_OneTimeForATransaction(t *testing.T) { // EX1
 	}
 }
 
-// A clock that is put back does not bring back what somebody was told is gone; and when that is
-// removed, the clock is as it was put: what is stored then lives on.
+// Setting the clock back does not bring back an entry that a reader has seen expire. When that entry
+// is removed, the clock of the space follows the new time, and entries stored then expire by it.
 func TestExpiry_ClockIsPutBack(t *testing.T) { // EX2, EX3
 	s, wall := expiring(t)
 	m, err := everheap.OpenMap[string, visit](s, "visits")
@@ -206,7 +206,7 @@ func TestExpiry_TTL(t *testing.T) {
 			S string
 			N int64
 		}
-		old, err := everheap.OpenMap[at, string](s, "old") // has an entry before the time to live
+		old, err := everheap.OpenMap[at, string](s, "old") // has an entry before the time to live is declared
 		spacetest.Must(t, err)
 		spacetest.Must(t, old.Set(s, at{"x", -1}, "x"))
 		m, err := everheap.OpenMap[at, string](s, "old", everheap.WithTTL(10*time.Second, opts...))
@@ -259,7 +259,7 @@ func TestExpiry_TTL(t *testing.T) {
 		if err != nil || len(report.Findings) > 0 {
 			t.Fatal(report.Findings, err)
 		}
-		// Another time to live needs Evolve, and is as if it had been there before.
+		// Another time to live needs Evolve, and also applies to existing entries.
 		if _, err := everheap.OpenMap[at, string](s, "old", everheap.WithTTL(time.Minute)); !errors.Is(err, everheap.ErrExists) {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestExpiry_TTL(t *testing.T) {
 }
 
 // After the clock was put back a Touch makes an entry expire earlier than before: a watch that sees
-// the version before it, and then one after that time, tells that the entry is gone.
+// the version before it, and then one after that time, reports the removal of the entry.
 func TestExpiry_WatchTouched(t *testing.T) { // EX6
 	s, wall := expiring(t)
 	m, err := everheap.OpenMap[string, int](s, "idle", everheap.WithTTL(10*time.Minute))
@@ -306,8 +306,8 @@ func TestExpiry_WatchTouched(t *testing.T) { // EX6
 	}
 }
 
-// A watch tells of each removal once, whatever it sees first: that the time has come, or that the
-// entry was removed.
+// A watch reports each removal once, whether it sees first that the entry has expired or that it was
+// removed.
 func TestExpiry_Watch(t *testing.T) { // EX5
 	s, wall := expiring(t)
 	m, err := everheap.OpenMap[string, visit](s, "visits")
@@ -348,14 +348,14 @@ func TestExpiry_Watch(t *testing.T) { // EX5
 	}
 	set("a", time.Minute)
 	expect("a added")
-	wall.Pass(time.Minute) // nobody writes
+	wall.Pass(time.Minute) // no process writes
 	expect("a removed")
-	spacetest.RemoveExpired(t, s) // is nothing new
+	spacetest.RemoveExpired(t, s) // not reported again
 	set("b", time.Minute)
 	expect("b added")
 	set("b", 2*time.Minute)
 	expect("b updated")
-	set("z", -time.Minute) // nobody ever sees it
+	set("z", -time.Minute) // no reader ever sees it
 	wall.Pass(2 * time.Minute)
 	spacetest.RemoveExpired(t, s)
 	expect("b removed")
@@ -363,7 +363,7 @@ func TestExpiry_Watch(t *testing.T) { // EX5
 	expect("c added")
 	wall.Pass(time.Minute)
 	expect("c removed")
-	set("c", time.Minute) // over an expired one that is still stored
+	set("c", time.Minute) // replaces an expired entry that is still stored
 	expect("c added")
 	if was, err := everheap.DropExpiry(s, "visits"); !was || err != nil {
 		t.Fatal(was, err)

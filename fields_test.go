@@ -40,13 +40,13 @@ import (
 
 // ownNode is a struct with pointers that are not exported.
 type ownNode struct {
-	//lint:ignore U1000 it is there to be looked at
+	//lint:ignore U1000 the test looks at it by reflection
 	next *ownNode
 	Prev *ownNode
 	N    int
 }
 
-// documented are the rows of the table of types in VALUES.md.
+// documented has the rows of the table of types in VALUES.md.
 var documented = []struct {
 	row    string
 	stored string
@@ -95,7 +95,7 @@ func types(values ...any) (list []reflect.Type) {
 	return list
 }
 
-// What VALUES.md says of a type is so, and each row of its table is looked at.
+// Each row of the table in VALUES.md is true.
 func TestValuesDocument(t *testing.T) {
 	text, err := os.ReadFile("VALUES.md")
 	spacetest.Must(t, err)
@@ -143,11 +143,11 @@ type box[T any] struct{ F T }
 
 // fieldRow is a row of the table of fields in VALUES.md.
 type fieldRow struct {
-	cells []string // the type, what Peek gives, the value as JSON, what Evolve makes of it
+	cells []string // the type, the result of Peek, the value as JSON, its evolution
 	prove func(t *testing.T, s *everheap.Space, name string, row fieldRow)
 }
 
-// field returns the row of a type; v is the value, and to what Evolve makes of it.
+// field returns the row of a type; v is the value, and to is the evolved value.
 func field[T, To any](name, peek string, v T, asJSON, evolves string, to To) fieldRow {
 	return fieldRow{[]string{name, peek, "`" + asJSON + "`", evolves}, func(t *testing.T, s *everheap.Space, name string, row fieldRow) {
 		m := mapCalled[string, box[T]](t, s, name)
@@ -198,7 +198,7 @@ func mapCalled[K comparable, V any](t *testing.T, s *everheap.Space, name string
 	return m
 }
 
-// peeked says what Peek gives of the value under k.
+// peeked describes the result of Peek for the key k.
 func peeked[T any](s *everheap.Space, m everheap.Map[string, box[T]]) (what string) {
 	err := s.View(func(tx *everheap.Tx) error {
 		first, second := m.Peek(tx, "k"), m.Peek(tx, "k")
@@ -254,7 +254,7 @@ var fieldRows = []fieldRow{
 	field("`everheap.Ref[int]`, nil", "itself", everheap.Ref[int]{}, `{"$ref":"0000000000000000"}`, "", 0),
 }
 
-// Each row of the table of fields in VALUES.md is so, and there are no others.
+// The table of fields in VALUES.md has exactly these rows, and each is true.
 func TestValuesDocument_Fields(t *testing.T) {
 	text, err := os.ReadFile("VALUES.md")
 	spacetest.Must(t, err)
@@ -282,7 +282,7 @@ type longNode struct {
 	Next *longNode
 }
 
-// What is large is stored whole, or is refused with the reason before anything is changed.
+// A large value is stored whole, or refused with the reason before anything is changed.
 func TestValues_Large(t *testing.T) {
 	size, nodes := 100<<20, 1_000_000
 	if testing.Short() {

@@ -21,13 +21,12 @@ import (
 
 var updateGolden = flag.Bool("update-golden", false, "write the golden heap of the present format version anew")
 
-// goldenVersions are the format versions that this program reads. Each has a
-// heap in testdata/golden that a release of that version wrote: it stays, and
-// opens.
+// goldenVersions are the format versions that this program reads. Each has a heap in testdata/golden
+// that a release of that version wrote. The heap stays, and must open.
 var goldenVersions = []string{"v1"}
 
-// The golden heaps name types of this package, path included. So the world that they hold
-// stands here, although internal/spacetest has one like it.
+// The golden heaps contain the names of types of this package, with the path. So their contents are
+// defined here, although internal/spacetest has a similar world.
 
 // goldenPost has a field of most kinds that can be stored.
 type goldenPost struct {
@@ -99,7 +98,7 @@ func writeGolden(t *testing.T, s *everheap.Space) {
 		return nil
 	})
 	spacetest.Must(t, large.Set(s, 1, bytes.Repeat([]byte("everheap"), goldenLarge/8)))
-	w := openWorld(t, s) // an object of each kind, and many that they lead to
+	w := openWorld(t, s) // an object of each kind, and many behind handles
 	w.fill(t, s, 2)
 	w.upset(t, s)
 	seen, err := everheap.OpenMap[string, string](s, "seen")
@@ -164,14 +163,14 @@ func verifyGolden(t *testing.T, s *everheap.Space) {
 // goldenDir holds the files of a space of a format version.
 func goldenDir(version string) string { return filepath.Join("testdata", "golden", version) }
 
-// goldenFiles are the files of a space that survive a loss of power.
+// goldenFiles are the files of a space that survive a power loss.
 var goldenFiles = []string{"heap", "journal"}
 
 // goldenVariable is set in the process that opens the golden heaps.
 const goldenVariable = "EVERHEAP_GOLDEN"
 
-// A golden heap has a window of its own, and the windows of earlier tests are
-// never given back; so a process of its own opens it.
+// A golden heap needs its own window, and this process never releases the windows of earlier tests;
+// so another process opens it.
 func TestGolden_EveryFormatVersionOpens(t *testing.T) {
 	if os.Getenv(goldenVariable) == "" {
 		if *updateGolden {
@@ -195,7 +194,7 @@ func TestGolden_EveryFormatVersionOpens(t *testing.T) {
 			verifyGolden(t, s)
 			words, err := everheap.OpenMap[string, int](s, "words")
 			spacetest.Must(t, err)
-			spacetest.Must(t, words.Set(s, "word0", 0)) // and it can be written
+			spacetest.Must(t, words.Set(s, "word0", 0)) // the space can be written
 			verifyGolden(t, s)
 			spacetest.Must(t, s.Sync(context.Background()))
 			spacetest.Must(t, s.Close())
@@ -252,7 +251,7 @@ func unpackGolden(t *testing.T, version, dir string) {
 	}
 }
 
-// folder is a value that leads to an object of each kind, and by them to others.
+// folder is a value with handles of objects of each kind, which refer to others.
 type folder struct {
 	Name    string
 	Notes   []string
@@ -273,14 +272,14 @@ type author struct {
 	Works everheap.List[line]
 }
 
-// newFolder makes a folder with all that it leads to.
+// newFolder makes a folder with all objects behind its handles.
 func newFolder(tx *everheap.Tx, name string, n, depth int) (folder, error) {
 	f := folder{Name: name, Notes: []string{name, fmt.Sprint(n)}}
 	var errs [5]error
 	f.Counts, errs[0] = everheap.NewMap[string, int](tx)
 	f.Prices, errs[1] = everheap.NewSorted[int, string](tx)
 	f.Lines, errs[2] = everheap.NewList[line](tx)
-	f.Owner, errs[3] = everheap.New(tx, author{"owner of " + name, f.Lines}) // whose lines lead back to it
+	f.Owner, errs[3] = everheap.New(tx, author{"owner of " + name, f.Lines}) // whose lines refer back to it
 	if depth > 0 {
 		f.Folders, errs[4] = everheap.NewMap[string, folder](tx)
 	}
@@ -333,7 +332,7 @@ func (w world) fill(t testing.TB, s *everheap.Space, n int) {
 	})
 }
 
-// upset changes, deletes or adds something of everything, at all depths.
+// upset changes, deletes or adds parts of all kinds, at all depths.
 func (w world) upset(t testing.TB, s *everheap.Space) {
 	t.Helper()
 	spacetest.Update(t, s, func(tx *everheap.Tx) error {
@@ -354,8 +353,7 @@ func (w world) upset(t testing.TB, s *everheap.Space) {
 	})
 }
 
-// look returns all that a version of a world holds, by the way that leads to it. IDs are
-// part of it.
+// look returns the contents of a version of a world, with IDs, by the path to each part.
 func (w world) look(tx *everheap.Tx) map[string]string {
 	all := map[string]string{}
 	seen := map[everheap.ID]bool{}
@@ -403,8 +401,8 @@ func (w world) look(tx *everheap.Tx) map[string]string {
 			}
 		}
 	}
-	// The single values and lists first: a map is in no order, so which way leads to
-	// something first must not depend on it. What two folders share is under root.
+	// Visit single values and lists first: maps have no order, so the first path to an object must
+	// not go through a map. Objects that two folders share are under root.
 	visitFolder("root", w.root.Peek(tx))
 	for k, v := range w.folders.All(tx) {
 		visitFolder("folders."+k, v)

@@ -46,7 +46,7 @@ func openHolders(t testing.TB, s *everheap.Space) (h holders) {
 	return h
 }
 
-// ways are all the ways to store a value.
+// ways returns all the ways to store a value.
 func (h holders) ways() map[string]func(sc everheap.Scope, v handles) error {
 	put := func(v handles) func(p *handles) error { return func(p *handles) error { *p = v; return nil } }
 	return map[string]func(sc everheap.Scope, v handles) error{
@@ -73,8 +73,7 @@ func (h holders) ways() map[string]func(sc everheap.Scope, v handles) error {
 	}
 }
 
-// storeKeys stores the references as keys. Other handles are no keys here: they are
-// stored as values.
+// storeKeys stores the references as keys, and other handles as values.
 func (h holders) storeKeys(sc everheap.Scope, v handles) error {
 	for _, r := range v.Refs {
 		if r.IsNil() {
@@ -87,8 +86,7 @@ func (h holders) storeKeys(sc everheap.Scope, v handles) error {
 	return h.m.Set(sc, "keys", handles{Map: v.Map, List: v.List})
 }
 
-// makeHandles makes an object of each kind, which are in a space, or were in a
-// transaction that aborts if lost is set.
+// makeHandles makes an object of each kind. If lost is set, it does so in a transaction that aborts.
 func makeHandles(t testing.TB, s *everheap.Space, lost bool) (v handles) {
 	t.Helper()
 	err := s.Update(context.Background(), func(tx *everheap.Tx) (err error) {
@@ -110,13 +108,13 @@ func makeHandles(t testing.TB, s *everheap.Space, lost bool) (v handles) {
 	return v
 }
 
-// each splits handles into values with one of them each.
+// each splits handles into values with one handle each.
 func each(v handles) map[string]handles {
 	return map[string]handles{"a Map": {Map: v.Map}, "a List": {List: v.List}, "a Ref": {Refs: v.Refs}}
 }
 
-// A handle is stored only if its object is there: in this space, of its kind, with
-// its types. Whatever is refused leaves transaction and space as they were.
+// A handle is stored only if its object exists in this space, with its kind and its types. A refused
+// handle leaves the transaction and the space as they were.
 func TestErrDangling_Matrix(t *testing.T) {
 	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
 	for spacetest.Engine(s).Tag() == spacetest.Engine(other).Tag() { // one time in 32768
@@ -166,7 +164,7 @@ func TestErrDangling_Matrix(t *testing.T) {
 		}
 	}
 	if after := digestHolders(t, s, h); after != before {
-		t.Errorf("what was refused has changed something:\n%s\n%s", before, after)
+		t.Errorf("a refused handle has changed something:\n%s\n%s", before, after)
 	}
 	for way, store := range h.ways() {
 		if err := store(s, good); err != nil {
@@ -178,7 +176,7 @@ func TestErrDangling_Matrix(t *testing.T) {
 	}
 }
 
-// digestHolders describes what the collections hold.
+// digestHolders describes the contents of the collections.
 func digestHolders(t testing.TB, s *everheap.Space, h holders) (text string) {
 	t.Helper()
 	spacetest.View(t, s, func(tx *everheap.Tx) error {
@@ -199,7 +197,7 @@ func digestHolders(t testing.TB, s *everheap.Space, h holders) (text string) {
 	return text
 }
 
-// What was made in a transaction can be referred to in it at once.
+// A transaction can store a handle of an object that it has just made.
 func TestHandles_OfTheSameTransaction(t *testing.T) {
 	s := spacetest.Scratch(t)
 	h := openHolders(t, s)
@@ -219,7 +217,7 @@ func TestHandles_OfTheSameTransaction(t *testing.T) {
 	}
 }
 
-// A handle of an object of one kind is no handle of another, by name or by ID.
+// An object of one kind cannot be opened as another kind, by name or by ID.
 func TestErrTypeChanged_Kinds(t *testing.T) {
 	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
 		s := spacetest.Scratch(t, opts...)
@@ -282,7 +280,7 @@ func TestErrTypeChanged_Kinds(t *testing.T) {
 	}
 }
 
-// profile is what the values of the nested collections are: a struct with a map.
+// profile is the value type of the nested collections: a struct with a map.
 type profile struct {
 	Name   string
 	Visits everheap.Map[string, int]
@@ -350,7 +348,7 @@ func TestHandles_Nested(t *testing.T) {
 	spacetest.View(t, s, verify)
 }
 
-// A handle as key: what it refers to may change, the key does not.
+// A handle as key: its object may change, the key does not.
 func TestHandles_AsKeys(t *testing.T) {
 	s := spacetest.Scratch(t)
 	names, err := everheap.OpenMap[everheap.Ref[int], string](s, "names")
@@ -375,7 +373,7 @@ func TestHandles_AsKeys(t *testing.T) {
 		}
 		return nil
 	})
-	if _, err := names.Get(s, everheap.Ref[int]{}); !spacetest.IsNotFound(err) { // to look for one is no harm
+	if _, err := names.Get(s, everheap.Ref[int]{}); !spacetest.IsNotFound(err) { // looking for a dangling handle is allowed
 		t.Error(err)
 	}
 }

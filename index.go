@@ -250,7 +250,7 @@ func (x Index[K, V, F]) ends(tx *Tx, from, to Bound[F], prefix bool) (l indexing
 	return l, lo, hi, err
 }
 
-// value returns the bound as one of values.
+// value converts a bound of values.
 func (b *Bound[K]) value() indexing.Bound {
 	return indexing.Bound{Value: layout.NoEscapeKey(&b.key), Kind: b.kind}
 }

@@ -98,7 +98,7 @@ func TestIndex_Lookups(t *testing.T) {
 	if _, err := byEmail.Get(s, "d@y"); !errors.Is(err, everheap.ErrNotFound) {
 		t.Errorf("d@y: %v", err)
 	}
-	// Of a change of the tags nothing is left behind, and a deleted entry leaves all indexes.
+	// Changing the tags leaves no old index entries, and deleting an entry removes it from all indexes.
 	spacetest.Must(t, people.Modify(s, "a", func(p *citizen) error { p.Tags, p.Age = []string{"z"}, 7; return nil }))
 	_, err = people.Delete(s, "b")
 	spacetest.Must(t, err)
@@ -110,12 +110,12 @@ func TestIndex_Lookups(t *testing.T) {
 	}))
 }
 
-// The second entry with a unique value is refused, in whatever way it comes, and nothing has changed.
+// The second entry with a unique value is refused by every operation, and nothing has changed.
 func TestErrDuplicate(t *testing.T) {
 	s := spacetest.Scratch(t)
 	people := spacetest.MapOf[string, citizen](t, s)
 	spacetest.Must(t, people.Set(s, "ann", citizen{Email: "a@x", Age: 1}))
-	spacetest.Must(t, people.Set(s, "ann", citizen{Email: "a@x", Age: 2})) // it is her own
+	spacetest.Must(t, people.Set(s, "ann", citizen{Email: "a@x", Age: 2})) // the value is her own
 	spacetest.Must(t, people.Set(s, "bob", citizen{Email: "b@x", Age: 3}))
 	err := people.Set(s, "bob", citizen{Email: "a@x", Age: 4})
 	var d *everheap.DuplicateError
@@ -136,12 +136,12 @@ func TestErrDuplicate(t *testing.T) {
 	}
 	spacetest.Must(t, c.SetJSON(s, []byte(`"cid"`), []byte(`{"Email":"c@x","Age":9}`)))
 	if p, err := byEmail.Get(s, "c@x"); err != nil || p.Age != 9 {
-		t.Errorf("what was set as JSON: %+v (%v)", p, err)
+		t.Errorf("a value set as JSON: %+v (%v)", p, err)
 	}
 }
 
-// An index on what is there already is built, with progress; one that cannot be is refused, and
-// nothing has changed; what is dropped is gone, and the map goes on.
+// Declaring an index on existing entries builds it, with progress. An index that cannot be built is
+// refused, and nothing has changed. A dropped index is gone, and the map can still be used.
 func TestWithIndex_OfWhatIsThere(t *testing.T) {
 	s := spacetest.Scratch(t)
 	type line struct {
@@ -180,7 +180,7 @@ func TestWithIndex_OfWhatIsThere(t *testing.T) {
 	version := s.Stats().Version
 	spacetest.Must(t, open(everheap.WithIndex("text", "Text"), everheap.WithIndex("n", "N", everheap.Unique)))
 	if now := s.Stats().Version; now != version {
-		t.Errorf("declaring what is declared makes version %d of %d", now, version)
+		t.Errorf("declaring the index again makes version %d of %d", now, version)
 	}
 	spacetest.ExpectError(t, open(everheap.WithIndex("n", "N")), everheap.ErrExists, "an index n, unique on N; drop it first")
 	spacetest.Must(t, open(everheap.WithIndex("n", "N"), everheap.Evolve()))
@@ -210,7 +210,7 @@ func TestWithIndex_OfWhatIsThere(t *testing.T) {
 	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "a list")
 }
 
-// What is declared of a collection that is dropped goes with it, and its trees (IX7).
+// Dropping a collection drops its declarations and the trees of its indexes (IX7).
 func TestIndex_OfDroppedCollection(t *testing.T) { // IX7
 	s := spacetest.Scratch(t)
 	people := spacetest.MapOf[string, citizen](t, s)
@@ -227,8 +227,8 @@ func TestIndex_OfDroppedCollection(t *testing.T) { // IX7
 	spacetest.Must(t, people.Set(s, "bob", citizen{Email: "a"}))
 }
 
-// Evolution takes indexes along: to the new types, to other names of fields, and to the values that
-// a function makes; and it refuses to lose the field of one.
+// Evolution keeps indexes: with new types, renamed fields, and values made by a function. It refuses
+// to drop the field of an index.
 func TestEvolve_Indexed(t *testing.T) { // IX1
 	s := spacetest.Scratch(t)
 	type first struct {
@@ -326,8 +326,8 @@ func TestIndex_ChangesInTheLoop(t *testing.T) { // IX3
 	})
 }
 
-// The word that names the type of a map's keys says whether the map has indexes. Who does not know
-// the mark finds no type by that word.
+// The word with the type of a map's keys has a mark if the map has indexes. A program that does not
+// know the mark finds no type by that word.
 func TestIndex_MarksTheMap(t *testing.T) { // IX2
 	s := spacetest.Scratch(t)
 	c, err := s.Create("words", "map[string]Word; type Word struct { First string }")
@@ -354,7 +354,8 @@ func TestIndex_MarksTheMap(t *testing.T) { // IX2
 	expect("after it was dropped", false)
 }
 
-// What has no Go types reads an index as well: by values of its first fields, and bounds of the next.
+// A program without Go types can read an index: by values of its first fields, and bounds of the
+// next.
 func TestEncoded_Indexed(t *testing.T) {
 	s := spacetest.Scratch(t)
 	c, err := s.Create("parts", "map[int]Part; type Part struct { Shelf string `everheap:\"index=Shelf,Bin\"`; Bin uint8; Marks []string `everheap:\"index\"` }")
@@ -422,7 +423,7 @@ func TestEncoded_Indexed(t *testing.T) {
 	}{
 		{"none", nil, "the map has no index none"},
 		{"Shelf,Bin", text("7"), "string"},
-		{"Shelf,Bin", text(`"a"`, "1", "2"), "the index Shelf,Bin is on 2 fields"},
+		{"Shelf,Bin", text(`"a"`, "1", "2"), "the index Shelf,Bin has only 2 fields"},
 	} {
 		err := s.View(func(tx *everheap.Tx) error {
 			for range c.As(everheap.JSON).Indexed(tx, bad.name, bad.equal, all, all) {

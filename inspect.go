@@ -17,8 +17,8 @@ type Stats struct {
 	Dir     string
 	Created time.Time
 	Base    uint64 // first address of the window
-	Window  uint64 // size of the window: what MaxSize can be raised to while the space is open
-	MaxSize uint64 // the most that the heap file may have
+	Window  uint64 // size of the window: MaxSize can be raised up to this while the space is open
+	MaxSize uint64 // maximum size of the heap file
 
 	Version   Version   // the newest
 	Committed time.Time // when it was committed
@@ -26,20 +26,20 @@ type Stats struct {
 	Anchored  Version   // the newest version from which a recovery would start
 	Objects   uint64    // collections and types, the space's own included
 
-	Live     uint64 // what the newest version can reach, headers and rounding included
-	Used     uint64 // of the heap file, up to the last block ever used
+	Live     uint64 // live set: blocks that the newest version can reach, headers and rounding included
+	Used     uint64 // high-water mark of the heap file: its length up to the last block ever used
 	File     uint64 // length of the heap file
 	Disk     uint64 // what the files take on disk
 	Journal  uint64 // of the journal that a recovery would read
 	Reserved uint64 // set aside by the processes that have the space open, when they last counted
-	Leaked   uint64 // estimate of what the next sweep finds: what the dead had set aside, and what only versions of then could see
+	Leaked   uint64 // estimate of what the next sweep frees: bytes that dead processes had set aside, and blocks of old versions
 
 	// Free and Waiting are parts of what this process has set aside: free blocks,
 	// and blocks that were freed and that an older version can still see. Both
 	// are 0 while this process writes.
 	Free, Waiting uint64
 
-	Replica *ReplicaStats // nil: the space is no replica
+	Replica *ReplicaStats // nil: the space is not a replica
 
 	Collected CollectStats // the last collection that this process has ended, in the background or not
 
@@ -52,10 +52,10 @@ type Stats struct {
 // ReplicaStats is how far a replica is behind its leader: what the leader has said last (Replica.Hear) beside what is
 // applied here. It is the same in all processes of the machine. Times are by the leader's clock.
 type ReplicaStats struct {
-	Known Version   // the leader's newest version; 0: it was not heard of since the space was opened
-	Heard time.Time // when it has said so. If that is long ago, nobody leads, or nothing comes; zero: see Known
+	Known Version   // the leader's newest version; 0: no report since the space was opened
+	Heard time.Time // when the leader reported it. If that is long ago, no copy leads, or no report arrives; zero: see Known
 
-	LagVersions uint64 // how many of those are missing here
+	LagVersions uint64 // how many versions are missing here
 	// Lag is for how long at most one of them has been missing: since the leader had nothing that was missing here,
 	// or since the newest version here was committed, whichever is later. 0: none is missing.
 	Lag time.Duration
@@ -69,7 +69,7 @@ func (s *Space) Stats() Stats {
 	if st.Closed {
 		return st
 	}
-	leader := s.engine.Changes.Heard() // before the version: what comes meanwhile is not missing
+	leader := s.engine.Changes.Heard() // read before the version: a version that arrives meanwhile is not missing
 	e, err := s.engine.Status()
 	if err != nil {
 		st.Closed, st.LastError = s.engine.Closed(), err
@@ -98,15 +98,15 @@ type Report struct {
 	Entries  uint64 // of all collections, the space's own included, and single values
 	Blocks   uint64
 	Bytes    uint64 // of those blocks, headers and rounding included
-	Free     uint64 // bytes that are listed as free, as far as the lists could be looked at
+	Free     uint64 // bytes listed as free, as far as the lists could be read
 	Findings []Finding
 }
 
 // Finding is one piece of damage.
 type Finding struct {
 	File   string
-	Offset int64 // of the block in the file; 0: of none in particular
-	Object ID    // that it belongs to; 0: to none in particular
+	Offset int64 // of the block in the file; 0: no particular block
+	Object ID    // of the block; 0: no particular object
 	What   string
 }
 

@@ -183,7 +183,7 @@ func TestReaders_ShowWhatAnOldVersionPins(t *testing.T) {
 				return nil
 			}
 		}
-		t.Errorf("no reader of version %d that pins what it sees: %+v", old, list)
+		t.Errorf("no reader of version %d that pins blocks: %+v", old, list)
 		return nil
 	})
 	if err != nil {

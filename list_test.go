@@ -142,7 +142,7 @@ func TestList_ClosedAndReadOnly(t *testing.T) {
 	}
 }
 
-// Much in one transaction: it takes hardly more space than its outcome.
+// A transaction with many operations takes hardly more space than its result.
 func TestList_AsAStack(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	l := listOf[[4]int](t, s)
@@ -169,7 +169,7 @@ func TestList_AsAStack(t *testing.T) {
 	}
 }
 
-// What is truncated is free for use.
+// The blocks of truncated elements can be reused.
 func TestList_TruncateGivesBack(t *testing.T) {
 	s := spacetest.Scratch(t)
 	l := listOf[[100]byte](t, s)
@@ -218,7 +218,7 @@ func TestList_LoopsInLoops(t *testing.T) {
 }
 
 // Strings that lie on the stack of a goroutine, and values that refer to each other,
-// are copied as they are.
+// are copied correctly.
 func TestList_AppendCopies(t *testing.T) {
 	s := spacetest.Scratch(t)
 	type link struct {

@@ -65,7 +65,7 @@ func (m *Mutex) Name() string { return m.engine.Name() }
 // wrap says what was done when an error occurred, once.
 func (m *Mutex) wrap(op string, err error) error { return m.space.wrapNamed(op, m.Name(), err) }
 
-// wrapNamed is wrap for what was done to something with a name.
+// wrapNamed is wrap for an operation on a named object.
 func (s *Space) wrapNamed(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -79,17 +79,17 @@ type LockInfo struct {
 	Kind    string // mutex, semaphore
 	Units   int    // of the semaphore, in total; 1 for a mutex
 	Holders []LockHolder
-	Waiters int // processes in which somebody has waited for more than a moment
+	Waiters int // processes in which a goroutine has waited for more than a moment
 }
 
 // LockHolder is a process that holds a mutex, or units of a semaphore.
 type LockHolder struct {
-	PID     int       // 0: it died, and cannot be told any more
+	PID     int       // 0: the process died, and its number is unknown
 	Foreign bool      // see ProcessInfo
 	Command string    // name of the program
 	Since   time.Time // of the first unit, to a tenth of a second
 	Units   int
-	Dead    bool // it died while it had the lock: the next one gets it, with ErrOwnerDied
+	Dead    bool // the process died holding the lock: the next holder gets ErrOwnerDied
 	Stopped bool // it is suspended, as far as can be seen
 	Self    bool // it is this process
 }

@@ -127,7 +127,7 @@ func Clone[T any](p *T) *T {
 	return c
 }
 
-// What Map and Sorted have in common. Which of them it is, and of which types, is in of.
+// The operations of both Map and Sorted; of has the kind and the types.
 
 // setEntry stores a copy of v under the key.
 func setEntry[K comparable, V any](sc Scope, of edit.MapOf, key K, v V) error {

@@ -67,7 +67,7 @@ func TestMutex_Contexts(t *testing.T) {
 	m := s.Mutex("m")
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	spacetest.Must(t, m.Lock(ended)) // free: nothing is waited for
+	spacetest.Must(t, m.Lock(ended)) // the mutex is free: Lock does not wait
 	for _, ctx := range []context.Context{ended, spacetest.Soon(t)} {
 		done := make(chan error)
 		go func() { done <- s.Mutex("m").Lock(ctx) }()
@@ -107,8 +107,8 @@ func TestErrSelf_Mutex(t *testing.T) {
 	spacetest.Must(t, m.Lock(context.Background()))
 	spacetest.Must(t, m.Unlock())
 
-	// A goroutine ends and leaves the mutex locked. Later ones may have its place in
-	// the runtime, and are not it.
+	// A goroutine ends and leaves the mutex locked. A later goroutine may get its descriptor, and
+	// must not count as the holder.
 	for range 20 {
 		var wg sync.WaitGroup
 		wg.Go(func() { spacetest.Must(t, m.Lock(context.Background())) })
@@ -174,7 +174,7 @@ func TestErrUnitsDiffer(t *testing.T) {
 	_, err := four.TryAcquire()
 	spacetest.ExpectError(t, err, everheap.ErrUnitsDiffer)
 	spacetest.Must(t, three.Release())
-	spacetest.Must(t, four.Acquire(context.Background())) // nobody uses it with three any more
+	spacetest.Must(t, four.Acquire(context.Background())) // no handle with three permits is in use any more
 	spacetest.ExpectError(t, three.Acquire(context.Background()), everheap.ErrUnitsDiffer)
 	spacetest.Must(t, four.Release())
 	for _, n := range []int{-1, 0, 1025} {
@@ -214,7 +214,7 @@ func TestClose_ReleasesLocks(t *testing.T) {
 	spacetest.Must(t, b.Semaphore("s", 2).Acquire(context.Background()))
 	spacetest.Must(t, b.Mutex("of b").Lock(context.Background()))
 
-	// Who waits by the handle that is closed is told; who waits by another one goes on.
+	// A waiter on the closed handle gets an error; a waiter on another handle continues to wait.
 	results := make(chan error, 4)
 	got := make(chan error)
 	go func() { results <- a.Mutex("m").Lock(context.Background()) }()
@@ -224,7 +224,7 @@ func TestClose_ReleasesLocks(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	spacetest.Must(t, a.Close())
 	for range 3 {
-		spacetest.ExpectError(t, spacetest.Receive(t, "those who wait by the handle that is closed", results), everheap.ErrClosed)
+		spacetest.ExpectError(t, spacetest.Receive(t, "the waiters on the closed handle", results), everheap.ErrClosed)
 	}
 	spacetest.Must(t, spacetest.Receive(t, "the one who waits by another handle", got))
 	spacetest.Must(t, b.Semaphore("s", 2).Acquire(context.Background()))
@@ -251,10 +251,10 @@ func TestClose_ReleasesLocks(t *testing.T) {
 	spacetest.ExpectError(t, b.Mutex("m").Lock(context.Background()), everheap.ErrClosed)
 	spacetest.NoneLeft(t, before)
 	s := spacetest.Open(t, dir)
-	spacetest.Must(t, s.Mutex("of b").Lock(context.Background())) // released, not left by a dead one
+	spacetest.Must(t, s.Mutex("of b").Lock(context.Background())) // released by Close, not left by a dead holder
 }
 
-// Close and Lock at the same moment: either way nobody holds the lock afterwards.
+// Close and Lock at the same moment: either way the lock is free afterwards.
 func TestClose_WhileLocking(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := spacetest.Open(t, dir)

@@ -16,14 +16,14 @@ type Option interface{ applyOpen(*settings) }
 // UpdateOption says how one Update is done.
 type UpdateOption interface{ applyUpdate(*updateSettings) }
 
-// settings is what the options of Open add up to.
+// settings has the combined options of Open.
 type settings struct {
 	engine     engine.Options
 	dir        string
 	durability Durability
 }
 
-// settingsOf adds up options.
+// settingsOf combines options.
 func settingsOf(opts []Option) (s settings) {
 	for _, o := range opts {
 		o.applyOpen(&s)
@@ -31,10 +31,10 @@ func settingsOf(opts []Option) (s settings) {
 	return s
 }
 
-// named returns what to find a space by.
+// named returns the name for finding a space.
 func (s *settings) named(name string) naming.Name { return naming.Name{Text: name, Dir: s.dir} }
 
-// updateSettings is what the options of Update add up to.
+// updateSettings has the combined options of Update.
 type updateSettings struct {
 	durability Durability
 	copies     int
@@ -115,7 +115,7 @@ func (d Durability) String() string {
 	return "periodic"
 }
 
-// Tests and the project's own packages come to the engine by way of package inside.
+// Tests and the project's own packages reach the engine through package inside.
 func init() {
 	inside.Engine = func(space any) *engine.Space { return space.(*Space).engine }
 	inside.Editor = func(tx any) *edit.Editor { return &tx.(*Tx).engine.Editor }

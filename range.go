@@ -43,7 +43,7 @@ func (b *Bound[K]) lower() edit.Bound { return b.end(edit.Excluding) }
 // upper returns the bound as the upper end of a range.
 func (b *Bound[K]) upper() edit.Bound { return b.end(edit.Including) }
 
-// end returns the bound as an end that lies behind the key if the kind is after.
+// end returns the bound as an end. It lies behind the key if the kind is after.
 func (b *Bound[K]) end(after edit.BoundKind) edit.Bound {
 	if b.kind == edit.Unbounded {
 		return edit.Bound{}

@@ -122,8 +122,7 @@ func TestRef_Ring(t *testing.T) {
 	spacetest.View(t, s, walk)
 }
 
-// What an aborted transaction has made is not there, and its ID is never that of
-// another object.
+// An object of an aborted transaction does not exist, and no other object ever gets its ID.
 func TestRef_StaleIsNeverAnother(t *testing.T) {
 	s := spacetest.Scratch(t)
 	kept := newRef(t, s, "kept")
@@ -170,7 +169,7 @@ func TestRef_Nil(t *testing.T) {
 	}
 }
 
-// A borrowed value stays as it is until its transaction ends, whatever is set.
+// A borrowed value does not change until its transaction ends, whatever is set meanwhile.
 func TestRef_PeekAndSet(t *testing.T) {
 	s := spacetest.Scratch(t)
 	r := newRef(t, s, "before")
@@ -197,7 +196,7 @@ func TestRef_PeekAndSet(t *testing.T) {
 	}
 }
 
-// The same of all kinds, while what nobody looks at is used again and again.
+// The same for all kinds, while unobserved blocks are reused again and again.
 func TestPeek_WhileMuchIsSet(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m, r := spacetest.MapOf[int, int](t, s), newRef(t, s, -1)
@@ -231,7 +230,7 @@ func TestPeek_WhileMuchIsSet(t *testing.T) {
 			}
 			for i, p := range borrowed {
 				if *p != i {
-					t.Errorf("%s: what was %d is %d", what, i, *p)
+					t.Errorf("%s: the value was %d and is %d", what, i, *p)
 				}
 			}
 			return nil
@@ -273,7 +272,7 @@ func TestRef_Types(t *testing.T) {
 	}
 }
 
-// refValue stores a value, and compares what comes back.
+// refValue stores a value, and compares it with the value read.
 func refValue[T any](t *testing.T, s *everheap.Space, v T) {
 	t.Helper()
 	r := newRef(t, s, v)
@@ -384,8 +383,8 @@ func TestRef_SharedView(t *testing.T) {
 	writer.Wait()
 }
 
-// A reading transaction that has followed a reference goes the short way for all
-// others. What must not be followed is found out there as well.
+// After the first reference, a reading transaction follows others by a shorter path. That path also
+// refuses references that must not be followed.
 func TestRef_PeekAfterPeek(t *testing.T) {
 	s, other := spacetest.Scratch(t), spacetest.Scratch(t)
 	for range 100 { // so that IDs of both have objects behind them in the other
@@ -432,8 +431,7 @@ func TestRef_PeekAfterPeek(t *testing.T) {
 	}()
 }
 
-// What is prepared is the version of the transaction: an older one, and that of a
-// checkpoint.
+// The shorter path reads the transaction's version: an older one, or that of a checkpoint.
 func TestRef_PeekVersions(t *testing.T) {
 	s := spacetest.Scratch(t)
 	r := newRef(t, s, "first")

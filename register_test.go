@@ -65,7 +65,7 @@ func ExampleRegister() {
 	for _, s := range d.Shapes {
 		fmt.Printf("%T has an area of %v\n", s, s.Area())
 	}
-	// Who has not registered the types sees the value nevertheless.
+	// A program that has not registered the types can still print the value.
 	c, err := space.Collection("drawings")
 	if err != nil {
 		panic(err)
@@ -170,7 +170,7 @@ func someScene(r *rand.Rand, deep int) scene {
 	return s
 }
 
-// Values with interfaces come back as they were from everywhere.
+// Values with interfaces are equal in copies, after reopening, and in backups.
 func TestRegister_Model(t *testing.T) {
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		dir := filepath.Join(t.TempDir(), "s")
@@ -255,7 +255,7 @@ func TestRegister_Model(t *testing.T) {
 	})
 }
 
-// What would lend such a value refuses its type, and names the field.
+// Methods that lend values refuse a type with interfaces, and name the field.
 func TestRegister_BorrowingIsRefused(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, scene](t, s)
@@ -292,8 +292,8 @@ func TestRegister_BorrowingIsRefused(t *testing.T) {
 	}
 }
 
-// What is not registered is refused when it is stored, nothing has changed, and the transaction
-// goes on. An interface that nothing implements is refused at first use.
+// Storing an unregistered type is refused, nothing has changed, and the transaction can continue. An
+// interface that no registered type implements is refused at first use.
 func TestErrUnregistered_Stored(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, scene](t, s)
@@ -317,13 +317,13 @@ func TestErrUnregistered_Stored(t *testing.T) {
 	}
 	type nobody interface{ Nobody() }
 	_, err := everheap.OpenMap[string, struct{ N []nobody }](s, "n")
-	if !errors.Is(err, everheap.ErrUnstorable) || !strings.Contains(err.Error(), "field N[] (everheap_test.nobody) cannot be stored; name the concrete types first, by everheap.Register") {
+	if !errors.Is(err, everheap.ErrUnstorable) || !strings.Contains(err.Error(), "field N[] (everheap_test.nobody) cannot be stored; call everheap.Register for its concrete types first") {
 		t.Errorf("got %v", err)
 	}
 }
 
-// renamed stores the value of a key anew, with one name of a concrete type in place of another of the same
-// length: as a program stores it that has registered another type.
+// renamed stores the value of a key again, with the name of a concrete type replaced by another name
+// of the same length, as if by a program that has registered another type.
 func renamed(t *testing.T, s *everheap.Space, collection, from, to string) {
 	t.Helper()
 	c, err := s.Collection(collection)
@@ -334,8 +334,8 @@ func renamed(t *testing.T, s *everheap.Space, collection, from, to string) {
 	spacetest.Must(t, key.Set(s, []byte("\x01\x00\x00\x00a"), bytes.ReplaceAll(value, []byte(from), []byte(to))))
 }
 
-// Who has not registered a type cannot read values that have it, and gets its name; who needs
-// no Go types does.
+// A program that has not registered a type cannot read values that contain it; the error has its
+// name. Reading without Go types works.
 func TestErrUnregistered_Read(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, scene](t, s)
@@ -359,7 +359,7 @@ func TestErrUnregistered_Read(t *testing.T) {
 	}))
 	c, err := s.Collection("m")
 	spacetest.Must(t, err)
-	// Its type is that which a value of the collection has.
+	// The type comes from a value in the collection.
 	spacetest.Must(t, c.SetJSON(s, []byte(`"b"`), []byte(`{"Main":{"type":"Nobody","value":{"Radius":2}}}`)))
 	var je *everheap.JSONError
 	if err := c.SetJSON(s, []byte(`"c"`), []byte(`{"Main":{"type":"Somebody","value":{}}}`)); !errors.As(err, &je) || je.Path != "Main" || !strings.Contains(je.What, `"Somebody" is not known`) {
@@ -430,7 +430,7 @@ func TestRegister_Evolve(t *testing.T) {
 	spacetest.CheckSpace(t, s)
 }
 
-// Fields with interfaces come, go, move and are renamed; an interface becomes another one.
+// Fields with interfaces are added, dropped, moved and renamed; an interface type changes to another.
 func TestRegister_EvolveCollection(t *testing.T) {
 	type v1 struct {
 		Gone  any
@@ -455,7 +455,7 @@ func TestRegister_EvolveCollection(t *testing.T) {
 	wantSame(t, "evolved", got, v2{Parts: []any{&Square{2}, nil}, Best: Circle{1}})
 }
 
-// A handle in an interface keeps its object, and one that leads nowhere is refused.
+// A handle in an interface keeps its object, and a dangling one is refused.
 func TestRegister_Collect(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, []any](t, s)
@@ -509,8 +509,8 @@ func TestRegister_Watch(t *testing.T) {
 	}
 }
 
-// A collection with interfaces that is made of text is that of the Go type, and its types are
-// printed so that they can be made again.
+// A collection with interfaces, created from text, is the same as that of the Go type, and its
+// printed types create it again.
 func TestRegister_Create(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, scene](t, s)
@@ -539,7 +539,7 @@ func TestRegister_Create(t *testing.T) {
 	}
 }
 
-// What cannot be registered panics.
+// Registering an impossible type panics.
 func TestRegister_Panics(t *testing.T) {
 	type other struct{}
 	for want, register := range map[string]func(){
@@ -559,10 +559,10 @@ func TestRegister_Panics(t *testing.T) {
 			register()
 		}()
 	}
-	everheap.RegisterName[Circle]("Circle") // again is nothing
+	everheap.RegisterName[Circle]("Circle") // registering again has no effect
 }
 
-// What contains itself by way of an interface is refused, and nothing has changed.
+// A value that contains itself through an interface is refused, and nothing has changed.
 func TestRegister_Cyclic(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, any](t, s)

@@ -84,10 +84,10 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 		return err
 	}
 	turn := s.Mutex(locks.ResumeMutex + name)
-	if err := turn.Lock(ctx); err != nil && !errors.Is(err, ErrOwnerDied) { // whoever died left a whole state
+	if err := turn.Lock(ctx); err != nil && !errors.Is(err, ErrOwnerDied) { // a holder that died left a whole state
 		return s.wrap(op, err)
 	}
-	defer turn.Unlock() // nothing is wrong if Close was faster
+	defer turn.Unlock() // an error only says that Close was faster
 	var state S
 	r, err := s.engine.Resume(ctx, ref.of(), layout.NoEscapeKey(&state), s.durability == Durable)
 	if err != nil {
@@ -102,8 +102,7 @@ func Resume[S any](ctx context.Context, s *Space, name string, initial S, run fu
 	}, func() error { r.End(); return nil }, r.End))
 }
 
-// joined returns the transaction that a run of this goroutine is in; nil if there is
-// none.
+// joined returns the transaction of this goroutine's run, or nil.
 func (s *Space) joined(r *engine.Resumption) *Tx {
 	if tx := r.Tx(); tx != nil {
 		return &Tx{engine: tx, space: s}

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// What cannot wait for itself is refused, and the run goes on.
+// An operation that would wait for its own run is refused, and the run continues.
 func TestErrSelf_Resume(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -50,7 +50,7 @@ func TestErrSelf_Resume(t *testing.T) {
 	spacetest.ExpectError(t, kept(), everheap.ErrClosed, "the run has ended")
 }
 
-// While types change nothing is committed, and nothing else written.
+// During a change of types, a run can neither commit nor write.
 func TestErrSelf_ResumeWhileTypesChange(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -98,8 +98,8 @@ func TestResume_StateThatCannotBeStored(t *testing.T) {
 	}
 }
 
-// Whoever has changed the state meanwhile, although he had no right to: nothing is
-// done twice. The lock of the name is only a convenience.
+// If another process has changed the state meanwhile, against the rules, no step is done twice. The
+// lock of the name is only a convenience.
 func TestErrSuperseded(t *testing.T) { // S3
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -139,7 +139,7 @@ func TestErrSuperseded(t *testing.T) { // S3
 	}
 }
 
-// A transaction that finds no room ends the run, and nothing of it is there.
+// A transaction that runs out of space ends the run, and leaves nothing behind.
 func TestErrNoSpace_Resume(t *testing.T) {
 	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
 	m := spacetest.MapOf[string, string](t, s)

@@ -41,13 +41,13 @@ func elsewhere(fn func()) {
 	go func() { defer close(done); fn() }()
 	select {
 	case <-done:
-	case <-time.After(spacetest.Patience): // it waits for the run that waits for it
+	case <-time.After(spacetest.Patience): // deadlock: it waits for the run that waits for it
 		debug.SetTraceback("all")
-		panic("what another goroutine does comes to no end")
+		panic("the other goroutine does not end")
 	}
 }
 
-// seen returns what another goroutine finds in the map, and in the state.
+// seen returns the map and the state, as another goroutine sees them.
 func seen(t *testing.T, s *everheap.Space, m everheap.Map[string, int]) (n, state int) {
 	t.Helper()
 	elsewhere(func() {
@@ -109,8 +109,8 @@ func TestResume_CommitsStateAndChangesTogether(t *testing.T) { // S1
 	look("after one more", 3, 3)
 }
 
-// However a run ends but by nil: what came since the last checkpoint was never there,
-// and the next one goes on from that.
+// Unless a run ends with nil, its changes since the last checkpoint are undone, and the next run
+// continues from the checkpoint.
 func TestResume_UndoesTheRest(t *testing.T) {
 	boom := errors.New("boom")
 	ways := map[string]func() error{
@@ -161,7 +161,7 @@ func TestResume_UndoesTheRest(t *testing.T) {
 			}
 			_, err = everheap.OpenMap[int, int](readerOf(t, s), "new in between")
 			spacetest.ExpectError(t, err, everheap.ErrNotFound)
-			spacetest.Must(t, m.Set(s, "others", 1)) // they can write again
+			spacetest.Must(t, m.Set(s, "others", 1)) // others can write again
 			spacetest.Must(t, resume(s, func(p *progress, _ func() error) error { return step(s, m, p) }))
 			if n, state := seen(t, s, m); n != 2 || state != 2 {
 				t.Errorf("after one more step %d and %d are there", n, state)
@@ -182,8 +182,8 @@ func readerOf(t *testing.T, s *everheap.Space) everheap.Scope {
 	return spacetest.Receive(t, "a View", scope)
 }
 
-// A program that computes keeps nobody from writing; one that has changed something
-// does, until the checkpoint. Before the first change it sees what others do.
+// A run that only computes does not block writers; after a change it does, until the checkpoint.
+// Before its first change it sees the changes of others.
 func TestResume_LocksOnlyOnceItHasChanged(t *testing.T) { // S2
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -221,7 +221,7 @@ func TestResume_UpdateJoins(t *testing.T) { // S5
 		}
 		p.N = 11
 		spacetest.Must(t, checkpoint())
-		// One that fails before it has changed anything is one that fails.
+		// An Update that fails before it has changed anything just returns its error.
 		err := s.Update(spacetest.Background, func(tx *everheap.Tx) error {
 			if ok, err := m.Has(tx, "absent"); ok || err != nil {
 				t.Errorf("absent is there (%v)", err)
@@ -242,8 +242,8 @@ func TestResume_UpdateJoins(t *testing.T) { // S5
 	}
 }
 
-// An Update of a run that fails when it has changed something takes the run with it,
-// whatever the run makes of that; in a View of the run it does so when that ends.
+// An Update of a run that fails after a change ends the run, even if the run ignores the error;
+// inside a View of the run, it does so when the View ends.
 func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) { // S4
 	boom := errors.New("boom")
 	for _, way := range []string{"", "panic", "view"} {
@@ -286,7 +286,7 @@ func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) { // S4
 						t.Errorf("%s afterwards: %v", what, err)
 					}
 				}
-				elsewhere(func() { spacetest.Must(t, m.Set(s, "other", 1)) }) // nobody is kept any more
+				elsewhere(func() { spacetest.Must(t, m.Set(s, "other", 1)) }) // no writer is blocked any more
 				return nil
 			})
 			if err == nil || !strings.Contains(err.Error(), "an Update of this run has failed") {
@@ -299,7 +299,7 @@ func TestResume_UpdateThatFailsHalfwayEndsIt(t *testing.T) { // S4
 	}
 }
 
-// everything does all kinds of things in a run, and returns the errors.
+// everything calls all kinds of operations in a run, and returns the errors.
 func everything(s *everheap.Space, m everheap.Map[string, int], checkpoint func() error) map[string]error {
 	errs := map[string]error{}
 	_, errs["get"] = m.Get(s, "base")
@@ -313,8 +313,8 @@ func everything(s *everheap.Space, m everheap.Map[string, int], checkpoint func(
 	return errs
 }
 
-// A View of a run sees what was changed so far, by all means, cannot write, and stays
-// what it is while the run goes on.
+// A View of a run sees the changes so far, by all operations. It cannot write, and does not change
+// while the run continues.
 func TestResume_ViewSeesOwnChanges(t *testing.T) { // S5
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -324,14 +324,14 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) { // S5
 		spacetest.Must(t, m.Set(s, fmt.Sprint("key ", i), i))
 	}
 	spacetest.Must(t, resume(s, func(p *progress, checkpoint func() error) error {
-		spacetest.Must(t, s.View(func(tx *everheap.Tx) error { // of what is committed
+		spacetest.Must(t, s.View(func(tx *everheap.Tx) error { // a View of the committed version
 			spacetest.Must(t, m.Set(s, "key 0", 50)) // begins the transaction
 			if *m.Peek(tx, "key 0") != 0 {
 				t.Error("a View has changed")
 			}
 			return nil
 		}))
-		added, err := everheap.OpenMap[int, progress](s, "added") // of types that nobody knows yet
+		added, err := everheap.OpenMap[int, progress](s, "added") // of types not stored yet
 		spacetest.Must(t, err)
 		spacetest.Must(t, added.Set(s, 1, progress{1, "one"}))
 		spacetest.Must(t, l.Append(s, "a", "b"))
@@ -340,7 +340,7 @@ func TestResume_ViewSeesOwnChanges(t *testing.T) { // S5
 			spacetest.ExpectError(t, checkpoint(), everheap.ErrSelf, "after it has returned")
 			borrowed := m.Peek(tx, "key 0")
 			n := 0
-			for k, v := range m.All(tx) { // what is changed meanwhile is not seen
+			for k, v := range m.All(tx) { // the loop does not see changes made meanwhile
 				want := n
 				if _, err := fmt.Sscanf(k, "key %d", &want); err != nil {
 					t.Error(err)
@@ -456,8 +456,8 @@ func TestResume_CloseMeanwhile(t *testing.T) {
 	}
 }
 
-// One run at a time has a name; the second one waits, as long as its context lets it,
-// and goes on from where the first one ends.
+// Only one run at a time can have a name. The second waits, as long as its context allows, and
+// continues where the first ends.
 func TestResume_OneAtATime(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)

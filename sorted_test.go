@@ -106,7 +106,7 @@ func TestSorted_ClosedAndReadOnly(t *testing.T) {
 	}
 }
 
-// A sorted map is no map, and the other way round, by name or by ID.
+// A sorted map cannot be opened as a map, and a map not as a sorted map, by name or by ID.
 func TestErrTypeChanged_Sorted(t *testing.T) {
 	for _, opts := range [][]everheap.Option{nil, {everheap.WithVerify()}} {
 		s := spacetest.Scratch(t, opts...)
@@ -123,7 +123,7 @@ func TestErrTypeChanged_Sorted(t *testing.T) {
 		spacetest.ExpectError(t, spacetest.Second(everheap.OpenSorted[int, int](s, "sorted")), everheap.ErrTypeChanged, "sorted map of string to int")
 		spacetest.Must(t, m.Set(s, "x", 1))
 		spacetest.Must(t, o.Set(s, "x", 2))
-		for range 2 { // what is remembered of one is not taken for the other
+		for range 2 { // the cached type of one kind is not used for the other
 			spacetest.ExpectError(t, spacetest.Second(spacetest.Convert[everheap.Map[string, int], everheap.Sorted[string, int]](m).Get(s, "x")), everheap.ErrTypeChanged)
 			spacetest.ExpectError(t, spacetest.Convert[everheap.Sorted[string, int], everheap.Map[string, int]](o).Set(s, "x", 1), everheap.ErrTypeChanged)
 			spacetest.ExpectError(t, spacetest.Convert[everheap.List[int], everheap.Sorted[string, int]](l).Set(s, "x", 1), everheap.ErrTypeChanged)
@@ -156,7 +156,7 @@ func TestErrUnstorable_SortedKeys(t *testing.T) {
 		spacetest.ExpectError(t, spacetest.Second(everheap.NewSorted[complex64, int](tx)), everheap.ErrUnstorable)
 		return nil
 	})
-	spacetest.Must(t, spacetest.Second(everheap.OpenSorted[string, wave](s, "m"))) // as a value it is welcome, and the refused ones left nothing
+	spacetest.Must(t, spacetest.Second(everheap.OpenSorted[string, wave](s, "m"))) // the type is valid for values, and the refused opens left nothing
 }
 
 func TestErrNaN_Sorted(t *testing.T) {
@@ -167,7 +167,7 @@ func TestErrNaN_Sorted(t *testing.T) {
 		spacetest.ExpectError(t, m.Set(tx, nan, "x"), everheap.ErrNaN)
 		spacetest.ExpectError(t, spacetest.Second(m.Get(tx, nan)), everheap.ErrNaN)
 		spacetest.ExpectError(t, spacetest.Second(m.Delete(tx, nan)), everheap.ErrNaN)
-		spacetest.Must(t, m.Set(tx, math.Copysign(0, -1), "negative zero")) // the transaction goes on
+		spacetest.Must(t, m.Set(tx, math.Copysign(0, -1), "negative zero")) // the transaction can continue
 		spacetest.Must(t, m.Set(tx, 0, "zero"))
 		for _, f := range []float64{math.Inf(1), math.Inf(-1), -1, 1, math.SmallestNonzeroFloat64, -math.SmallestNonzeroFloat64} {
 			spacetest.Must(t, m.Set(tx, f, ""))
@@ -194,8 +194,7 @@ func TestErrNaN_Sorted(t *testing.T) {
 	spacetest.ExpectError(t, p.Set(s, [2]point{1: {Y: float32(nan)}}, 1), everheap.ErrNaN)
 }
 
-// orderOf sets keys in random order and compares the order that comes out with the
-// reference.
+// orderOf sets keys in random order, and compares their order in the map with the reference.
 func orderOf[K comparable](t *testing.T, s *everheap.Space, keys ...K) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, uint64(len(keys))))
@@ -233,7 +232,7 @@ func integers[K int | int8 | int16 | int32 | int64 | uint | uint8 | uint16 | uin
 
 type weekday int8
 
-// Keys of every sort have the order that the documentation says.
+// Keys of all types have the documented order.
 func TestSorted_KeysOfEverySort(t *testing.T) {
 	s := spacetest.Scratch(t)
 	r := rand.New(rand.NewPCG(7, 7))
@@ -423,7 +422,7 @@ func TestSorted_NoAllocation(t *testing.T) {
 	}
 }
 
-// Handles of sorted maps are values, and they are judged as others are.
+// Handles of sorted maps can be values, and are checked as others are.
 func TestSorted_AsValue(t *testing.T) {
 	s := spacetest.Scratch(t)
 	type shelf struct{ Books everheap.Sorted[string, int] }

@@ -60,7 +60,7 @@ func OpenContext(ctx context.Context, name string, opts ...Option) (*Space, erro
 // not call Close. While Close waits, Open of the same space in this process cancels the
 // closing and does not wait.
 func (s *Space) Close() error {
-	if s.engine.Forked() { // the handle is the parent's, and stays what it is
+	if s.engine.Forked() { // the handle belongs to the parent, and stays as it is
 		return s.wrap("close", ErrForked)
 	}
 	if s.closed.Swap(true) {

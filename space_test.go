@@ -82,8 +82,7 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
-// resources lists the open files, and the mappings of files, that have to do with
-// a directory.
+// resources lists the open files, and the mappings of files, of a directory.
 func resources(t *testing.T, dir string) (files, mappings []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -168,7 +167,7 @@ func TestOpen_FailedLeavesNothing(t *testing.T) {
 	spacetest.NoneLeft(t, before)
 }
 
-// expectReserved fails the test unless the window is there, inaccessible.
+// expectReserved fails the test unless the window is mapped and inaccessible.
 func expectReserved(t *testing.T, base, size uint64) {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -194,7 +193,7 @@ func endsInFault(fn func()) (fault bool) {
 	return false
 }
 
-// Each transaction that writes tells how it begins and ends; who has stopped is told of none.
+// Each write transaction is traced from its beginning to its end; after stop, none is traced.
 func TestTrace(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	m, err := everheap.OpenMap[string, int](s, "m")

@@ -14,7 +14,7 @@ type TraceKind uint8
 // TraceDurable if it waits for the disk, or TraceFail.
 const (
 	TraceBegin   = TraceKind(engine.TraceBegin)   // it waits for its turn
-	TraceTurn    = TraceKind(engine.TraceTurn)    // it has its turn: nobody else writes
+	TraceTurn    = TraceKind(engine.TraceTurn)    // it has its turn: no other transaction writes
 	TraceWritten = TraceKind(engine.TraceWritten) // its function has returned: it has changed all that it will
 	TraceCommit  = TraceKind(engine.TraceCommit)  // it is committed
 	TraceDurable = TraceKind(engine.TraceDurable) // what it has committed survives power loss

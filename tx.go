@@ -19,8 +19,8 @@ type Tx struct {
 	space  *Space
 }
 
-// viewer is the Tx of a View, with all that it has for itself. It is small, since there is one
-// for every View: a Tx that has ended is used by nobody else, and returns an error for ever.
+// viewer is the Tx of a View, with its own state. It is small, since every View needs a new one: a Tx that
+// has ended is not reused, and returns errors for ever.
 type viewer struct {
 	Tx
 	engine engine.Viewer
@@ -60,7 +60,7 @@ func (s *impatient) on() (*Space, engine.Scope, error) {
 	return of, in.NoWait(), err
 }
 
-// onOther is on of a space that is closed, or whose goroutine is in a Resume.
+// onOther is on for a closed space, or a goroutine that is in a Resume.
 func (s *Space) onOther() (*Space, engine.Scope, error) {
 	if _, tx := s.scope(); tx != nil {
 		return tx.on()
@@ -118,20 +118,19 @@ func lookIn(sc Scope, fn func(tx *Tx) error) error {
 	return s.View(fn)
 }
 
-// raise ends the transaction with an error, if there is one, from a method without an error
-// result: by a private panic, of which View and Update make the error that they return.
+// raise ends the transaction with err, if not nil, from a method without an error result. It panics with a
+// private value, and View or Update returns err.
 func (tx *Tx) raise(op string, err error) {
 	if err != nil {
 		panic(edit.Abort{Op: op, Err: err})
 	}
 }
 
-// faulter says which error a recovered panic is; nil: none, so the panic continues.
+// faulter turns a recovered panic into an error; nil: the panic continues.
 type faulter interface{ Fault(recovered any) error }
 
-// ended is what follows when a function of the program has ended with a panic, for who has
-// recovered r; nil: Goexit. It calls undo, and returns the error of a memory fault or of raise.
-// It continues any other panic.
+// ended handles the end of a program's function by a panic; the caller has recovered r, which is nil for
+// Goexit. It calls undo, and returns the error of a memory fault or of raise. It continues any other panic.
 func (s *Space) ended(r any, of faulter, undo func()) (err error) {
 	if a, aborted := r.(edit.Abort); aborted {
 		err = s.wrap(a.Op, a.Err)
@@ -167,7 +166,7 @@ func view(s *Space, fn func(tx *Tx) error) (err error) {
 	return err
 }
 
-// viewIn runs fn in a reading transaction that the engine has begun, or returns the error of that.
+// viewIn runs fn in a reading transaction that the engine has begun, or returns err.
 func (s *Space) viewIn(e *engine.Tx, err error, fn func(tx *Tx) error) error {
 	if err != nil {
 		return err
@@ -181,8 +180,8 @@ func run(tx *Tx, fn func(tx *Tx) error, commit func() error, rollback func()) er
 	return tx.space.guard(tx.engine, func() error { return fn(tx) }, commit, rollback)
 }
 
-// guard runs fn and then commit, or, if fn fails in whatever way, rollback. Memory
-// faults and aborts become errors; any other panic goes on.
+// guard runs fn and then commit, or, if fn fails in whatever way, rollback. Memory faults and aborts become
+// errors; any other panic continues.
 func (s *Space) guard(of faulter, fn, commit func() error, rollback func()) (err error) {
 	panicOnFault := debug.SetPanicOnFault(true)
 	running := true

@@ -19,7 +19,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// tags is a type that cannot be stored as it is, with methods.
+// tags is a type that can only be stored by its methods.
 type tags map[string]bool
 
 func (s tags) MarshalText() ([]byte, error) {
@@ -59,7 +59,7 @@ func (s *shade) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// netHost has about every part that is stored by its bytes.
+// netHost has nearly all kinds of coded parts.
 type netHost struct {
 	Name  string
 	Addr  netip.Addr
@@ -71,7 +71,7 @@ type netHost struct {
 	Up    *netHost
 }
 
-// map2ports is an array, so that there are several in a row.
+// map2ports is an array, so that several coded values are consecutive.
 type map2ports [2]netip.AddrPort
 
 func someAddr(r *rand.Rand) netip.Addr {
@@ -125,8 +125,8 @@ func wantHost(t *testing.T, what string, got, want netHost) {
 	}
 }
 
-// Values with parts that are stored by their bytes come back equal from everywhere, and
-// such keys are found and in order.
+// Values with coded parts are equal in copies, after reopening, and in backups; coded keys are found,
+// and in order.
 func TestCodedValues_Model(t *testing.T) {
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
 		dir := filepath.Join(t.TempDir(), "s")
@@ -223,7 +223,7 @@ func TestCodedValues_Model(t *testing.T) {
 	})
 }
 
-// What a Peek returns of such a value is a copy: to write to it changes nothing.
+// Peek returns a copy of such a value: writing to it changes nothing.
 func TestCodedValues_PeekIsACopy(t *testing.T) { // LY9
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, netHost](t, s)
@@ -264,7 +264,7 @@ func TestCodedValues_Watch(t *testing.T) {
 	}
 }
 
-// Types with such parts evolve as others do, and Migrate makes and takes them.
+// Types with coded parts evolve as others do, and Migrate converts from and to them.
 func TestCodedValues_Evolve(t *testing.T) {
 	s := spacetest.Scratch(t)
 	type v1 struct {
@@ -308,7 +308,7 @@ func TestCodedValues_Evolve(t *testing.T) {
 	}
 }
 
-// An error of a value's own methods is an error of the operation, and of nothing else.
+// An error of a value's own methods is an error of that operation only.
 func TestCodedValues_MethodsThatFail(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, tags](t, s)
@@ -354,7 +354,7 @@ func TestCodedValues_JSON(t *testing.T) {
 	}
 }
 
-// What is equal by its pointers in one process only is refused, with advice.
+// Types whose equality depends on pointers of one process are refused, with advice.
 func TestErrUnstorable_Identities(t *testing.T) {
 	s := spacetest.Scratch(t)
 	_, err := everheap.OpenMap[string, struct{ Name unique.Handle[string] }](s, "h")
@@ -382,8 +382,8 @@ type cart struct {
 	Current *cartItem
 }
 
-// A pointer into a slice of the same value is refused by whatever stores it; the
-// transaction goes on.
+// Every operation that stores refuses a pointer into a slice of the same value; the transaction can
+// continue.
 func TestErrUnstorable_InteriorPointer(t *testing.T) {
 	s := spacetest.Scratch(t)
 	carts := spacetest.MapOf[string, cart](t, s)

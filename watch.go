@@ -89,7 +89,7 @@ func kindOf(was, is bool) ChangeKind {
 // WatchOption says how something is watched.
 type WatchOption interface{ applyWatch(*watchSettings) }
 
-// watchSettings is what the options add up to.
+// watchSettings has the combined options.
 type watchSettings struct{ initial bool }
 
 // watchOption is a WatchOption made of a function.
@@ -166,9 +166,8 @@ func watchObject[K comparable, V any](ctx context.Context, s *Space, of edit.Sub
 	})
 }
 
-// follow yields what convert makes of the differences of an object, and at last an
-// error. The body runs outside of everything that the library does: it may panic, or
-// leave the loop, and all is let go.
+// follow yields the converted differences of an object, and at last an error. The loop's body runs while the
+// library holds nothing: it may panic, or leave the loop, and everything is released.
 func follow[C any](ctx context.Context, s *Space, of edit.Subject, opts []WatchOption, convert func(d *watch.Difference) (C, error)) iter.Seq2[C, error] {
 	var settings watchSettings
 	for _, o := range opts {

@@ -8,10 +8,10 @@
 //	prometheus.MustRegister(collector)
 //	http.Handle("/metrics", promhttp.Handler())
 //
-// It has every number of Stats, Processes, Readers and Locks, which all processes see alike, and how long the
-// transactions of this process have waited for their turn, for the program, for the commit and for the disk, as native
-// histograms. What to watch is in the dashboard and the rules beside the package:
-// grafana/dashboard.json and prometheus/rules.yaml.
+// It has every number of Stats, Processes, Readers and Locks, which are the same in all processes. As
+// native histograms it has the times that transactions of this process spent waiting for their turn,
+// in the program, in the commit and waiting for the disk. The dashboard and the rules beside the
+// package show what to watch: grafana/dashboard.json and prometheus/rules.yaml.
 package metrics
 
 import (
@@ -23,8 +23,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Collector collects the metrics of one space. It implements prometheus.Collector. Each has the label
-// space: the name by which the space was opened; two collectors of one registry need different ones.
+// Collector collects the metrics of one space. It implements prometheus.Collector. Each metric has
+// the label space, the name by which the space was opened; two collectors of one registry need
+// different names.
 type Collector struct {
 	space *everheap.Space
 	set   metric.Options
@@ -33,10 +34,10 @@ type Collector struct {
 
 	wait, run, commit, sync *prometheus.HistogramVec
 	ended                   *prometheus.CounterVec
-	of                      [2]series // transactions of the program, and of the library
+	of                      [2]series // for transactions of the program, and of the library
 }
 
-// series are the metrics of transactions that were begun by one of the two.
+// series has the metrics of transactions begun by the program, or by the library.
 type series struct {
 	wait, run, commit, sync                  prometheus.Observer
 	committed, unchanged, failed, notDurable prometheus.Counter
@@ -45,15 +46,15 @@ type series struct {
 // Option says what a Collector collects.
 type Option func(*metric.Options)
 
-// WithCollections adds how many entries each collection has: a time series for each.
+// WithCollections adds the number of entries of each collection: one time series for each.
 func WithCollections() Option { return func(o *metric.Options) { o.Collections = true } }
 
-// WithoutReaders leaves out which versions are held, and what they keep from reuse: to find that out,
-// all that only those versions see is read each time.
+// WithoutReaders leaves out the held versions, and the bytes that they keep from reuse: to count
+// those bytes, each collection of the metrics reads all blocks that only those versions can see.
 func WithoutReaders() Option { return func(o *metric.Options) { o.NoReaders = true } }
 
-// New returns a collector of an open space, which traces the transactions of this process from now on. Close
-// ends that. The space can be closed before the collector: everheap_up is 0 then.
+// New returns a collector of an open space, which traces the transactions of this process until
+// Close. The space can be closed before the collector: then everheap_up is 0.
 func New(space *everheap.Space, opts ...Option) *Collector {
 	c := &Collector{space: space}
 	for _, o := range opts {
@@ -69,12 +70,12 @@ func New(space *everheap.Space, opts ...Option) *Collector {
 			NativeHistogramMaxBucketNumber: 160,
 		}, []string{"by"})
 	}
-	c.wait = latency("everheap_transaction_wait_seconds", "How long transactions of this process that write have waited for their turn.")
+	c.wait = latency("everheap_transaction_wait_seconds", "How long write transactions of this process have waited for their turn.")
 	c.run = latency("everheap_transaction_run_seconds", "How long the functions of transactions took, from their turn to their end.")
 	c.commit = latency("everheap_transaction_commit_seconds", "How long commits took, without the wait for the disk.")
 	c.sync = latency("everheap_transaction_sync_seconds", "How long durable transactions have waited for the disk after their commit.")
 	c.ended = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "everheap_transactions_total", ConstLabels: fixed,
-		Help: "Transactions of this process that write and have ended, by whom they were begun and with what outcome."}, []string{"by", "outcome"})
+		Help: "Ended write transactions of this process, by their origin and their outcome."}, []string{"by", "outcome"})
 	for i, by := range []string{"program", "library"} {
 		c.of[i] = series{
 			wait: c.wait.WithLabelValues(by), run: c.run.WithLabelValues(by), commit: c.commit.WithLabelValues(by), sync: c.sync.WithLabelValues(by),
@@ -111,7 +112,7 @@ func (c *Collector) trace(_ context.Context, e everheap.TraceEvent) {
 	case everheap.TraceDurable:
 		of.sync.Observe(took)
 	case everheap.TraceFail:
-		if e.Version != 0 { // committed, and counted as that
+		if e.Version != 0 { // the transaction has committed, and counts as committed
 			of.notDurable.Inc()
 		} else {
 			of.failed.Inc()
@@ -119,11 +120,12 @@ func (c *Collector) trace(_ context.Context, e everheap.TraceEvent) {
 	}
 }
 
-// Describe implements prometheus.Collector. It tells of none: which there are depends on who has the space open.
+// Describe implements prometheus.Collector. It describes no metrics: the set depends on the processes
+// that have the space open.
 func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect implements prometheus.Collector. It waits for nobody, but if somebody is writing it takes a tenth
-// of a second, to see whether he moves.
+// Collect implements prometheus.Collector. Collect waits for no other process. But if a process is
+// writing, it takes a tenth of a second, to see whether that process is suspended.
 func (c *Collector) Collect(to chan<- prometheus.Metric) {
 	for _, f := range metric.Of(c.space, c.set) {
 		desc := prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)

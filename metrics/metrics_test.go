@@ -70,8 +70,8 @@ func find(t testing.TB, f *dto.MetricFamily, labels ...string) *dto.Metric {
 	return nil
 }
 
-// Two spaces in one registry: what they tell is what Stats and the others say, and how transactions
-// ended.
+// Two spaces in one registry: the metrics equal the numbers of Stats and the other functions, and
+// count transactions by their outcome.
 func TestCollector(t *testing.T) {
 	s, m := open(t, "one")
 	other, _ := open(t, "two")
@@ -160,7 +160,7 @@ func TestCollector(t *testing.T) {
 	}
 }
 
-// The text that the command serves says what the collector says.
+// The text that the command serves has the same metrics as the collector.
 func TestText(t *testing.T) {
 	s, m := open(t, "one")
 	must(t, m.Set(s, "a", 1))
@@ -187,7 +187,7 @@ func TestText(t *testing.T) {
 			t.Errorf("the text says of %s: %v, want %v", name, p, f)
 			continue
 		}
-		if strings.HasSuffix(name, "_seconds") || strings.Contains(name, "_bytes") { // not the same a moment later
+		if strings.HasSuffix(name, "_seconds") || strings.Contains(name, "_bytes") { // these change from one moment to the next
 			continue
 		}
 		for _, m := range f.GetMetric() {
@@ -221,7 +221,7 @@ func replicaOf(t testing.TB, s *everheap.Space) *everheap.Replica {
 	return r
 }
 
-// A replica tells how far it is behind its leader, and no other space does.
+// A replica has metrics for how far it is behind its leader; another space has none of them.
 func TestReplica(t *testing.T) {
 	s, m := open(t, "one")
 	must(t, m.Set(s, "a", 1))
@@ -249,7 +249,7 @@ func TestReplica(t *testing.T) {
 	}
 }
 
-// The dashboard and the rules name metrics that there are.
+// The dashboard and the rules name existing metrics.
 func TestDashboardAndRules(t *testing.T) {
 	s, m := open(t, "one")
 	must(t, m.Set(s, "a", 1))
@@ -289,7 +289,7 @@ func TestDashboardAndRules(t *testing.T) {
 	}
 }
 
-// The rules tell what hurts, and nothing else; Prometheus' own tool says so.
+// The rules raise the right alerts and no others, as promtool verifies.
 func TestRules(t *testing.T) {
 	tool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -316,7 +316,8 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
-// Each subscription tells how far it is behind, what is kept for it, and whether it is lost.
+// Each subscription has metrics for how far it is behind, the bytes kept for it, and whether it is
+// lost.
 func TestCollector_Subscriptions(t *testing.T) {
 	s, m := open(t, "followed")
 	r := prometheus.NewPedanticRegistry()

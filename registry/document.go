@@ -23,9 +23,9 @@ const (
 
 // document is a parsed registry file, which can be edited line by line.
 type document struct {
-	file    string  // path, to which relative directories relate, and for errors
-	lines   []line  // joined, they are the file
-	entries []Entry // what the lines mean, in their order
+	file    string  // path of the file, for relative directories and for errors
+	lines   []line  // the file, when joined
+	entries []Entry // the entries in the lines, in their order
 }
 
 // parse reads a registry file. It fails with *SyntaxError.
@@ -63,12 +63,12 @@ func (d *document) bytes() []byte {
 // isEntry reports whether path is [spaces.NAME].
 func isEntry(path []string) bool { return len(path) == 2 && path[0] == spacesTable }
 
-// checkPlace refuses statements about spaces in a place where no entry can be.
+// checkPlace refuses statements about spaces outside of entries.
 func (d *document) checkPlace(l *line) error {
 	switch l.kind {
 	case lineHeader:
 		if l.table[0] == spacesTable && len(l.table) > 2 {
-			return fmt.Errorf("[%s] lies inside of an entry; if it is one, write its name in quotes: [%s]",
+			return fmt.Errorf("[%s] lies inside of an entry; if it is an entry, write its name in quotes: [%s]",
 				formatPath(l.table), formatPath([]string{spacesTable, strings.Join(l.table[1:], ".")}))
 		}
 		if isEntry(l.table) {
@@ -82,7 +82,7 @@ func (d *document) checkPlace(l *line) error {
 	return nil
 }
 
-// readEntry reads the entry whose header is line h. If it fails, it says in which line.
+// readEntry reads the entry whose header is line h. With an error it returns the line of the error.
 func (d *document) readEntry(h int) (Entry, int, error) {
 	e := Entry{Name: d.lines[h].table[1]}
 	at := h
@@ -132,7 +132,7 @@ func (d *document) readDir(v value) (string, error) {
 	return filepath.Clean(dir), nil
 }
 
-// readNumber takes a number as such, or as a string that parse understands.
+// readNumber reads a number, or a string that parse understands.
 func readNumber(v value, parse func(string) (uint64, error)) (uint64, error) {
 	switch v := v.(type) {
 	case int64:
@@ -193,7 +193,7 @@ func (d *document) set(e Entry) error {
 	return d.reparse()
 }
 
-// reparse makes entries follow lines that were edited.
+// reparse reads entries again from the edited lines.
 func (d *document) reparse() error {
 	again, err := parse(d.file, d.bytes())
 	if err != nil {
@@ -203,7 +203,7 @@ func (d *document) reparse() error {
 	return nil
 }
 
-// setting is a key of an entry and the value to write; "" means none.
+// setting is a key of an entry and the value to write; "" means that the key is absent.
 type setting struct{ key, text string }
 
 // settings returns the lines of an entry.
@@ -237,8 +237,8 @@ func (d *document) add(e Entry) {
 	}
 }
 
-// update changes those values of an entry that differ; a value that says the same in other
-// words stays as it is written.
+// update changes the values of an entry that differ. An equal value that is written differently stays
+// as it is.
 func (d *document) update(old, e Entry) {
 	same := map[string]bool{keyDir: old.Dir == e.Dir, keyBase: old.Base == e.Base, keySize: old.Size == e.Size}
 	for _, s := range settings(e) {
@@ -262,8 +262,8 @@ func (d *document) update(old, e Entry) {
 	}
 }
 
-// remove deletes the entry called name, the comment directly above it, and the blank lines
-// that would be left double. A comment at the top of the file is about the file, and stays.
+// remove deletes the entry called name, the comment directly above it, and a blank line if two would
+// be left. A comment at the top of the file is about the file, and stays.
 func (d *document) remove(name string) bool {
 	from, to := d.table(name)
 	if from < 0 {
@@ -291,7 +291,8 @@ func (d *document) remove(name string) bool {
 }
 
 // table returns the lines [from, to) of the entry called name: from its header to its last
-// key; what follows may be a comment on the next table. It returns -1 if there is none.
+// key; lines after it may be a comment on the next table. It returns -1 if the file has no such
+// entry.
 func (d *document) table(name string) (from, to int) {
 	from = slices.IndexFunc(d.lines, func(l line) bool {
 		return l.kind == lineHeader && isEntry(l.table) && l.table[1] == name
@@ -316,7 +317,7 @@ func (d *document) eol() string {
 	return "\n"
 }
 
-// formatPath writes a path as it stands in a header.
+// formatPath formats a path for a header.
 func formatPath(path []string) string {
 	keys := make([]string, len(path))
 	for i, k := range path {
@@ -325,7 +326,7 @@ func formatPath(path []string) string {
 	return strings.Join(keys, ".")
 }
 
-// formatKey writes a key, in quotes if it needs them.
+// formatKey formats a key, in quotes if it needs them.
 func formatKey(key string) string {
 	for i := range len(key) {
 		if !isBareKeyByte(key[i]) {
@@ -338,7 +339,7 @@ func formatKey(key string) string {
 	return key
 }
 
-// formatString writes a string as TOML: in double quotes, control characters escaped.
+// formatString formats a string as TOML: in double quotes, with control characters escaped.
 func formatString(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')

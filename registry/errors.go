@@ -7,7 +7,7 @@ import (
 
 // Errors to be tested with errors.Is.
 var (
-	// ErrWindowTaken: the window overlaps that of another entry. The error is a *WindowError.
+	// ErrWindowTaken: the window overlaps the window of another entry. The error is a *WindowError.
 	ErrWindowTaken = errors.New("registry: window taken")
 	// ErrNameTaken: Reserve found the name registered for another directory.
 	ErrNameTaken = errors.New("registry: name taken")
@@ -15,15 +15,14 @@ var (
 	ErrNotRegistered = errors.New("registry: no such space")
 	// ErrInvalidName: ValidName refused the name.
 	ErrInvalidName = errors.New("registry: invalid name")
-	// ErrLocked: somebody kept the registry locked for as long as one waits for one holder, or
-	// until the context ended.
+	// ErrLocked: one process kept the registry locked for too long, or the context ended first.
 	ErrLocked = errors.New("registry: locked")
 )
 
-// WindowError says which entry holds addresses of a window that somebody wanted to register.
+// WindowError says which entry already has addresses of the window to be registered.
 type WindowError struct {
-	Entry Entry // what was to be registered
-	Other Entry // who has the place
+	Entry Entry // the entry to be registered
+	Other Entry // the entry that has the addresses
 }
 
 // Error implements error.
@@ -36,7 +35,7 @@ func (e *WindowError) Error() string {
 // Is makes errors.Is(err, ErrWindowTaken) true.
 func (e *WindowError) Is(target error) bool { return target == ErrWindowTaken }
 
-// windowString writes a window as people compare them: first address and size.
+// windowString formats a window as first address and size.
 func windowString(e Entry) string { return fmt.Sprintf("%#x+%s", e.Base, formatSize(e.Size)) }
 
 // SyntaxError says why a registry file cannot be used. The file is left as it was.

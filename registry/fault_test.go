@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// failingSystem makes the k-th call of a change fail, and returns what makes the
-// system whole again, and how many calls there were.
+// failingSystem makes the k-th call of a change fail. restore repairs the system, and returns the
+// number of calls.
 func failingSystem(k int, errno syscall.Errno) (restore func() (calls int)) {
 	before, calls := system, 0
 	turn := func(op, path string) error {
@@ -58,8 +58,8 @@ func failingSystem(k int, errno syscall.Errno) (restore func() (calls int)) {
 	}
 }
 
-// Whichever call of a change fails: it is an error, the file is the old one or the
-// new one, nothing is left behind, and the change can be made later.
+// Whichever call of a change fails, the change returns an error, the file is the old or the new one,
+// no file is left behind, and the change can be made later.
 func TestFaults_EveryCall(t *testing.T) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
 		for _, change := range []struct {
@@ -101,12 +101,12 @@ func TestFaults_EveryCall(t *testing.T) {
 						t.Errorf("call %d: the registry is damaged: %v (%v)", k, err, readErr)
 					}
 					if err == nil && !slices.Equal(now, old) {
-						t.Errorf("call %d: changed, and nobody was told", k)
+						t.Errorf("call %d: the file changed, but there was no error", k)
 					}
 					if left, _ := filepath.Glob(filepath.Join(filepath.Dir(r.File()), "*.tmp")); len(left) > 0 {
 						t.Errorf("call %d: left behind: %v", k, left)
 					}
-					if err := change.do(r); err != nil && !errors.Is(err, ErrNotRegistered) { // it may have come to pass
+					if err := change.do(r); err != nil && !errors.Is(err, ErrNotRegistered) { // the failed Remove may have removed it
 						t.Errorf("call %d: when the disk works again: %v", k, err)
 					}
 				}

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// MaxNameLen is the most bytes that the name of a space can have.
+// MaxNameLen is the maximum length of the name of a space, in bytes.
 const MaxNameLen = 100
 
 // Home returns the absolute path of the home of Everheap: $EVERHEAP_HOME; or everheap in the
@@ -21,7 +21,7 @@ func Home() (string, error) {
 		}
 		return abs, nil
 	}
-	// The XDG specification: a relative path is to be ignored.
+	// The XDG specification says to ignore a relative path.
 	if data := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(data) {
 		return filepath.Join(data, "everheap"), nil
 	}

@@ -7,10 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// The file is TOML, restricted to what a registry needs, so that a line is a statement: table
-// headers, and one key = value to a line, where a value is a one-line string, an integer or a
-// boolean. Everything that is accepted here means the same to any other reader of TOML; what
-// is not accepted is an error that names the line.
+// The file is TOML, restricted to what a registry needs, so that each line is a statement: a table
+// header, or key = value, where a value is a one-line string, an integer or a boolean. Every file
+// that the parser accepts means the same to any other reader of TOML; for other files the error names
+// the line.
 
 // lineKind says what a line of the file is.
 type lineKind uint8
@@ -22,12 +22,12 @@ const (
 	lineAssign // key = value
 )
 
-// line is one line of the file, as people wrote it, and what it means.
+// line is one line of the file: its text, and its meaning.
 type line struct {
 	text       string   // without its end
 	eol        string   // "\n", "\r\n", or "" at the end of the file
 	kind       lineKind //
-	table      []string // lineHeader: the path; lineAssign: the table that it is in
+	table      []string // lineHeader: the path; lineAssign: the table of the key
 	key        string   // lineAssign
 	val        value    // lineAssign
 	start, end int      // lineAssign: where in text the value stands
@@ -106,7 +106,7 @@ func parseLine(text string) (line, error) {
 	return l, nil
 }
 
-// checkText refuses what TOML allows nowhere on a line.
+// checkText refuses characters that TOML does not allow on any line.
 func checkText(text string) error {
 	if !utf8.ValidString(text) {
 		return fmt.Errorf("not valid UTF-8; save the file as UTF-8")
@@ -119,8 +119,8 @@ func checkText(text string) error {
 	return nil
 }
 
-// paths holds what a file has defined so far, so that nothing is defined twice. A path is
-// kept as its quoted keys in a row, which no two paths share.
+// paths has the tables and keys that a file has defined so far, so that a second definition is
+// refused. The map's key is the path's quoted keys, joined, which is unique.
 type paths map[string]pathKind
 
 type pathKind uint8
@@ -156,7 +156,7 @@ func (p paths) addTable(path []string) error {
 	case pathValue:
 		return fmt.Errorf("[%s] has a value already, so it cannot be a table", formatPath(path))
 	case pathTable:
-		return fmt.Errorf("[%s] is there twice; merge the two, or rename one", formatPath(path))
+		return fmt.Errorf("[%s] is defined twice; merge the two, or rename one", formatPath(path))
 	}
 	p[at] = pathTable
 	return nil
@@ -166,7 +166,7 @@ func (p paths) addTable(path []string) error {
 func (p paths) addValue(table []string, key string) error {
 	at := pathString(table) + strconv.Quote(key)
 	if p[at] != 0 {
-		return fmt.Errorf("%s is there twice; remove one", formatKey(key))
+		return fmt.Errorf("%s is defined twice; remove one", formatKey(key))
 	}
 	p[at] = pathValue
 	return nil
@@ -316,7 +316,7 @@ func (s *scanner) basicString() (string, error) {
 	}
 }
 
-// escape reads a backslash and what belongs to it.
+// escape reads an escape sequence.
 func (s *scanner) escape() (rune, error) {
 	s.pos++
 	c, digits := s.peek(), 0
@@ -335,7 +335,7 @@ func (s *scanner) escape() (rune, error) {
 	s.pos++
 	if len(s.rest()) >= digits {
 		n, err := strconv.ParseUint(s.rest()[:digits], 16, 32)
-		// \u0000 is TOML, but no string that belongs here has a zero byte.
+		// \u0000 is TOML, but no valid string of the registry has a zero byte.
 		if err == nil && n != 0 && n <= utf8.MaxRune && utf8.ValidRune(rune(n)) {
 			s.pos += digits
 			return rune(n), nil

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// tree returns what the lines of d mean, in the form that the reference parser uses.
+// tree returns the meaning of the lines of d, in the form of the reference parser.
 func tree(d *document) map[string]any {
 	root := map[string]any{}
 	at := func(path []string) map[string]any {
@@ -34,7 +34,7 @@ func tree(d *document) map[string]any {
 	return root
 }
 
-// agree fails the test unless the reference parser reads text as d says.
+// agree fails the test unless the reference parser reads text as d does.
 func agree(t *testing.T, d *document, text string) {
 	t.Helper()
 	want := map[string]any{}
@@ -139,8 +139,8 @@ func TestSyntaxError_NamesLineAndRemedy(t *testing.T) { // RG4
 	}
 }
 
-// FuzzParse: any bytes give a document or an error; what is accepted means the same to the
-// reference parser, and so does the file after each kind of edit.
+// FuzzParse: any bytes give a document or an error. A document means the same to the reference
+// parser, and so does the file after each kind of edit.
 func FuzzParse(f *testing.F) {
 	for _, text := range accepted {
 		f.Add(text)

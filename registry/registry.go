@@ -19,12 +19,12 @@
 //
 // Invariants:
 //
-//   - RG1: whoever reads spaces.toml sees a whole file, before or after a change: a change is
+//   - RG1: every reader of spaces.toml sees a whole file, before or after a change: a change is
 //     written to a second file, synced, and renamed over the first.
-//   - RG2: changes are made one at a time, under an exclusive flock of spaces.toml.lock,
-//     which the kernel grants in the order of arrival. Readers take no lock, so that a home
-//     that cannot be written can still be read.
-//   - RG3: a change never adds an entry whose window overlaps that of another directory.
+//   - RG2: processes make changes one at a time, under an exclusive flock of spaces.toml.lock, which
+//     the kernel grants in the order of arrival. Readers take no lock, so that they can read a home
+//     that they cannot write.
+//   - RG3: a change never adds an entry whose window overlaps the window of another directory.
 //   - RG4: a file that cannot be understood is never written.
 //
 // Start reading at [Registry.Register].
@@ -38,7 +38,7 @@ import (
 	"sort"
 )
 
-// Entry says where one space is.
+// Entry is the directory and the window of one space.
 type Entry struct {
 	Name string // as ValidName allows
 	Dir  string // absolute directory of the space
@@ -58,16 +58,16 @@ func (e Entry) overlaps(base, size uint64) bool {
 	return base < e.Base+e.Size && e.Base < base+size
 }
 
-// Registry is the registry of one home. Its methods may be called by several goroutines, and
-// by several processes, at the same time. It holds no open file.
+// Registry is the registry of one home. Several goroutines, and several processes, may call its
+// methods at the same time. It holds no open file.
 type Registry struct {
 	ctx     context.Context // ends the waiting for the lock
 	home    string          // absolute
-	homeErr error           // why home is unknown; every operation returns it
+	homeErr error           // the reason if home is unknown; every operation returns it
 }
 
-// Open returns the registry kept in the directory home; "" means that of [Home]. Nothing is
-// read or created yet; where no home can be found, the operations say so.
+// Open returns the registry in the directory home; "" means the directory [Home]. It reads and
+// creates nothing yet; if there is no home, the operations return that error.
 func Open(home string) *Registry {
 	var err error
 	if home == "" {
@@ -78,8 +78,8 @@ func Open(home string) *Registry {
 	return &Registry{ctx: context.Background(), home: home, homeErr: err}
 }
 
-// WithContext returns the registry of the same home, whose changes wait for those of others
-// until ctx ends: then the error is ErrLocked, and that of ctx. What has begun is done to its end.
+// WithContext returns the registry of the same home, whose changes wait for the lock only until ctx
+// ends. Then the error is ErrLocked and the error of ctx. A change that has the lock is completed.
 func (r *Registry) WithContext(ctx context.Context) *Registry {
 	c := *r
 	c.ctx = ctx
@@ -94,9 +94,8 @@ func (r *Registry) File() string {
 	return filepath.Join(r.home, fileName)
 }
 
-// DefaultDir returns the directory in which a space called name is created if nobody said
-// otherwise: spaces/name in the home. It returns "" for a name that ValidName refuses, and if
-// there is no home.
+// DefaultDir returns the default directory of a new space called name: spaces/name in the home. It
+// returns "" if ValidName refuses the name, or if there is no home.
 func (r *Registry) DefaultDir(name string) string {
 	if r.homeErr != nil || ValidName(name) != nil {
 		return ""
@@ -104,7 +103,7 @@ func (r *Registry) DefaultDir(name string) string {
 	return filepath.Join(r.home, "spaces", name)
 }
 
-// Lookup returns the entry called name, and whether there is one.
+// Lookup returns the entry called name, and false if there is no such entry.
 func (r *Registry) Lookup(name string) (Entry, bool, error) {
 	if err := ValidName(name); err != nil {
 		return Entry{}, false, err
@@ -131,9 +130,9 @@ func (r *Registry) List() ([]Entry, error) {
 // Register adds e, or makes the entry of that name equal to e. A relative Dir is taken from
 // the working directory. The change is on disk when Register returns nil.
 //
-// Errors: *WindowError if the window overlaps that of another directory (two names of one
-// directory may share one), *SyntaxError if the file cannot be understood, ErrLocked if
-// somebody kept the registry locked too long, or the error of the file system.
+// Errors: *WindowError if the window overlaps the window of another directory (two names of one
+// directory may share its window), *SyntaxError if the file cannot be understood, ErrLocked if
+// another process kept the registry locked too long, or the error of the file system.
 func (r *Registry) Register(e Entry) error {
 	e, err := normalize(e)
 	if err != nil {
@@ -148,7 +147,7 @@ func (r *Registry) Register(e Entry) error {
 }
 
 // Remove takes the entry called name out of the registry, with the comment directly above it.
-// The space itself is not touched. ErrNotRegistered if there is no such entry.
+// It does not touch the space itself. The error is ErrNotRegistered if there is no such entry.
 func (r *Registry) Remove(name string) error {
 	if err := ValidName(name); err != nil {
 		return err
@@ -161,15 +160,15 @@ func (r *Registry) Remove(name string) error {
 	})
 }
 
-// Reserve chooses a window for a new space and registers it, under the lock of the registry
-// from beginning to end, so that no two spaces choose the same one. It calls pick, which
-// returns a base for which taken(base, size) is false; then create, which makes the space
-// there; and registers the space only if create succeeded. The new file is prepared before
-// create is called, so that a full or read-only disk is found out before there is a space.
+// Reserve chooses a window for a new space and registers the space. It holds the lock of the registry
+// from beginning to end, so that no two spaces choose the same window. It calls pick, which returns a
+// base for which taken(base, size) is false; then create, which makes the space there; and it
+// registers the space only if create succeeds. It writes the new file before it calls create, so that
+// a full or read-only disk is an error before the space exists.
 //
-// An entry of that name is replaced if it says the same directory; if it says another, the
-// error is ErrNameTaken. The errors of pick and create are returned as they are. Neither may
-// change this registry: it would wait for itself, and fail with ErrLocked.
+// Reserve replaces an entry of that name with the same directory; if the entry has another directory,
+// the error is ErrNameTaken. It returns the errors of pick and create unchanged. Neither may change
+// this registry: it would wait for itself, and fail with ErrLocked.
 func (r *Registry) Reserve(name, dir string, size uint64,
 	pick func(taken func(base, size uint64) bool) (base uint64, err error),
 	create func(base uint64) error) error {
@@ -191,7 +190,7 @@ func (r *Registry) Reserve(name, dir string, size uint64,
 		return err
 	}
 	if old, ok := d.entry(name); ok && old.Dir != e.Dir {
-		return fmt.Errorf("%w: %q is %s in %s; choose another name, or take that one away: everheap forget %s", ErrNameTaken, name, old.Dir, d.file, name)
+		return fmt.Errorf("%w: %q is %s in %s; choose another name, or remove that entry: everheap forget %s", ErrNameTaken, name, old.Dir, d.file, name)
 	}
 	if e.Base, err = pick(func(base, size uint64) bool { return d.windowTaken(name, base, size) }); err != nil {
 		return err
@@ -235,7 +234,7 @@ func (r *Registry) change(edit func(*document) error) error {
 	return r.publish(st)
 }
 
-// normalize checks what a caller passed, and makes Dir absolute and clean.
+// normalize checks a caller's entry, and makes Dir absolute and clean.
 func normalize(e Entry) (Entry, error) {
 	if err := ValidName(e.Name); err != nil {
 		return e, err

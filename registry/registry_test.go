@@ -120,7 +120,7 @@ func TestRegister_KeepsWhatPeopleWrote(t *testing.T) {
 		t.Fatalf("Lookup = %+v, %v, %v; want %+v", old, ok, err, want)
 	}
 
-	must(t, r.Register(old)) // the same in other words: not a byte changes
+	must(t, r.Register(old)) // equal values written differently: no byte changes
 	wantFile(t, r, edited)
 
 	e := old
@@ -193,7 +193,7 @@ func TestRegister_WindowTaken(t *testing.T) { // RG3
 	}
 	must(t, r.Register(Entry{"b", "/b", zone + gib, gib}))
 	must(t, r.Register(Entry{"alias", "/a/../a", zone, gib})) // the same space
-	must(t, r.Register(Entry{"a", "/a", zone - gib, gib}))    // its own place does not bar it
+	must(t, r.Register(Entry{"a", "/a", zone - gib, gib}))    // an entry does not conflict with itself
 }
 
 func TestRegister_RefusesBadEntries(t *testing.T) {
@@ -215,7 +215,7 @@ func TestRegister_RefusesBadEntries(t *testing.T) {
 	}
 }
 
-// firstFit is what a pick function does.
+// firstFit returns a pick function that takes the first free window.
 func firstFit(size uint64) func(func(base, size uint64) bool) (uint64, error) {
 	return func(taken func(base, size uint64) bool) (uint64, error) {
 		for base := zone; ; base += size {
@@ -281,7 +281,7 @@ func TestReserve_FailsWithoutATrace(t *testing.T) {
 	}()
 	wantFile(t, r, before)
 	wantNoTemp(t, r)
-	must(t, r.Reserve("a", "/a", gib, at(zone, nil), create)) // made anew in its old place
+	must(t, r.Reserve("a", "/a", gib, at(zone, nil), create)) // created again in its old window
 	wantFile(t, r, before)
 }
 

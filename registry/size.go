@@ -15,7 +15,7 @@ var units = []struct {
 	{"EiB", 60}, {"PiB", 50}, {"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}, {"B", 0},
 }
 
-// formatSize writes n exactly, in the largest unit of which it is a multiple: 64GiB, 1536MiB.
+// formatSize formats n exactly, in the largest unit of which it is a multiple: 64GiB, 1536MiB.
 func formatSize(n uint64) string {
 	for _, u := range units {
 		if n != 0 && bits.TrailingZeros64(n) >= u.shift {
@@ -25,8 +25,8 @@ func formatSize(n uint64) string {
 	return "0B"
 }
 
-// parseSize reads what formatSize writes, with or without a space before the unit; a number
-// alone is bytes.
+// parseSize parses a size in the form of formatSize, with or without a space before the unit; a
+// number alone is bytes.
 func parseSize(s string) (uint64, error) {
 	digits, shift := strings.TrimSpace(s), 0
 	for _, u := range units {
@@ -42,10 +42,10 @@ func parseSize(s string) (uint64, error) {
 	return n << shift, nil
 }
 
-// formatBase writes an address as it stands in the file.
+// formatBase formats an address for the file.
 func formatBase(base uint64) string { return fmt.Sprintf("%#x", base) }
 
-// parseBase reads what formatBase writes; a decimal number will do.
+// parseBase parses an address in the form of formatBase, or as a decimal number.
 func parseBase(s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 0, 64)
 	if err != nil {

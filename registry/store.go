@@ -25,18 +25,17 @@ const (
 	maxFileSize = 16 << 20 // bytes; a file larger than that is not a registry
 )
 
-// lockPatience is how long one waits while the lock does not change hands: creating a space
-// under the lock takes milliseconds, so a longer wait means a holder that is stopped, or that
-// waits for itself.
+// lockPatience is how long a process waits for one holder of the lock. Creating a space under the
+// lock takes milliseconds; so a longer wait means that the holder is suspended, or waits for itself.
 const lockPatience = 20 * time.Second
 
-// patience bounds the wait for one holder; tests end it themselves.
+// patience bounds the wait for one holder; tests replace it.
 var patience = func(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, lockPatience)
 }
 
-// system is what a change does to files and directories; tests put calls in its place
-// that fail.
+// system has the calls by which a change works on files and directories; tests replace them by
+// failing ones.
 var system = struct {
 	create  func(path string, flag int) (*os.File, error)
 	write   func(f *os.File, b []byte) error
@@ -90,8 +89,8 @@ func readFile(path string) ([]byte, error) {
 	return data, err
 }
 
-// lock takes the exclusive lock of the registry, creating the home if need be (RG2). The lock
-// file names its holder, for people. The kernel drops the lock when its holder dies.
+// lock takes the exclusive lock of the registry, and creates the home if it is missing (RG2). The
+// lock file names its holder, for people. The kernel drops the lock when its holder dies.
 func (r *Registry) lock() (unlock func(), err error) {
 	if r.homeErr != nil {
 		return nil, r.homeErr
@@ -112,9 +111,9 @@ func (r *Registry) lock() (unlock func(), err error) {
 	}, nil
 }
 
-// waitForLock takes the lock by a sleep in the kernel, which grants it in the order of arrival.
-// The context of the registry ends the wait, and so does a holder that keeps the lock for
-// lockPatience; while the lock changes hands there is nothing wrong with a long queue.
+// waitForLock waits for the lock in the kernel, which grants it in the order of arrival. The wait
+// ends with the context of the registry, or when one holder has kept the lock for lockPatience. A
+// long queue is fine as long as the lock changes hands.
 func (r *Registry) waitForLock(path string) (*os.File, error) {
 	var openErr error
 	open := func() (f *os.File, err error) {
@@ -138,19 +137,20 @@ func (r *Registry) waitForLock(path string) (*os.File, error) {
 			return nil, fmt.Errorf("%w: %s holds %s (%w)", ErrLocked, now.name(), path, err)
 		}
 		if now == before {
-			return nil, fmt.Errorf("%w: %s holds %s for more than %v; end it, or let it go on, and try again", ErrLocked, now.name(), path, lockPatience)
+			return nil, fmt.Errorf("%w: %s holds %s for more than %v; end that process, or let it continue, and try again", ErrLocked, now.name(), path, lockPatience)
 		}
 		before = now
 	}
 }
 
-// holder is what the lock file says of its holder.
+// holder is the content of the lock file.
 type holder struct {
-	pid   string   // "": it does not say, since it has just been locked or unlocked
-	since [2]int64 // when it was written
+	pid   string   // "": the file is empty, since the lock has just been taken or released
+	since [2]int64 // time at which the file was written
 }
 
-// holderOf reads who holds the lock. Each holder writes the file, so no two look the same.
+// holderOf reads the holder from the lock file. Each holder writes the file, so two holders differ at
+// least in since.
 func holderOf(path string) (h holder) {
 	f, err := os.OpenFile(path, os.O_RDONLY|noBlock, 0)
 	if err != nil {
@@ -174,23 +174,23 @@ func (h holder) name() string {
 	return "process " + h.pid
 }
 
-// staged is a change that is written and synced, but not yet in place.
+// staged is a change that is written and synced to a new file, but not yet renamed into place.
 type staged struct {
 	edit   func(*document) error
-	before []byte // the file that the change was made to
-	temp   string // path of the new file; "" if nothing changes, or once it is in place
-	target string // path that it will have
+	before []byte // the contents of the file that the change was applied to
+	temp   string // path of the new file; "" if nothing changes, or after the rename
+	target string // path of the new file after the rename
 }
 
-// discard removes the new file, if it did not take its place.
+// discard removes the new file, unless it was renamed into place.
 func (st *staged) discard() {
 	if st.temp != "" {
 		_ = os.Remove(st.temp)
 	}
 }
 
-// stage applies edit to d and writes the result beside the file. The lock is held, so there
-// is one new file at a time: one that is found was left behind by a process that died.
+// stage applies edit to d and writes the result beside the file. The caller holds the lock, so there
+// is one new file at a time: a file that already exists was left behind by a process that died.
 func (r *Registry) stage(d *document, edit func(*document) error) (*staged, error) {
 	st := &staged{edit: edit, before: d.bytes()}
 	target, err := filepath.EvalSymlinks(r.File()) // a link stays a link
@@ -215,7 +215,7 @@ func (r *Registry) stage(d *document, edit func(*document) error) (*staged, erro
 	if bytes.Equal(st.before, after) {
 		return st, nil
 	}
-	// What is written must be read again: a mistake here must not cost people their file (RG4).
+	// The new file must parse: a mistake here must not cost people their file (RG4).
 	if _, err := parse(d.file, after); err != nil {
 		return nil, fmt.Errorf("registry: the change would make the file unreadable: %w", err)
 	}
@@ -227,8 +227,8 @@ func (r *Registry) stage(d *document, edit func(*document) error) (*staged, erro
 	return st, nil
 }
 
-// publish puts a staged change in place (RG1). An editor takes no lock; so if the file is not
-// the one that was read, the change is made again to what is there now.
+// publish renames a staged change into place (RG1). An editor takes no lock; so if the file has
+// changed since it was read, publish applies the change again to the current file.
 func (r *Registry) publish(st *staged) error {
 	for range 10 {
 		if st.temp == "" {
@@ -255,11 +255,11 @@ func (r *Registry) publish(st *staged) error {
 		}
 		*st = *again
 	}
-	return fmt.Errorf("registry: %s changes all the time; stop whatever writes it, and try again", st.target)
+	return fmt.Errorf("registry: %s keeps changing; stop the program that writes it, and try again", st.target)
 }
 
-// writeNew writes and syncs a new file that is to replace old: with its mode and owner if old
-// exists, and for the owner's eyes only if not.
+// writeNew writes and syncs a new file that will replace old. It has the mode and owner of old; if
+// old does not exist, only its owner can read it.
 func writeNew(path, old string, data []byte) error {
 	f, err := system.create(path, os.O_WRONLY|os.O_EXCL)
 	if err != nil {
@@ -292,8 +292,8 @@ func writeNew(path, old string, data []byte) error {
 	return f.Close()
 }
 
-// giveToOwnerOf lets the owner of dir own f, if root made it: otherwise one command run by
-// root would lock people out of their own registry. Only root can, so others do not try.
+// giveToOwnerOf makes the owner of dir the owner of f if this process runs as root: otherwise one
+// command run by root would lock people out of their own registry. Only root can change an owner.
 func giveToOwnerOf(dir string, f *os.File) {
 	if os.Geteuid() != 0 {
 		return
@@ -317,10 +317,10 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// cannotWrite says what to do when the registry cannot be changed.
+// cannotWrite returns the error for a change that failed, and says what to do.
 func cannotWrite(home string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		return fmt.Errorf("registry: cannot change the registry in %s: %w; nothing was changed: make room there and try again", home, err)
 	}
-	return fmt.Errorf("registry: cannot change the registry in %s: %w; make that directory writable, or set EVERHEAP_HOME to one that is", home, err)
+	return fmt.Errorf("registry: cannot change the registry in %s: %w; make that directory writable, or set EVERHEAP_HOME to a writable one", home, err)
 }

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestMain runs this program again as one of several processes, if a test asks for it.
+// TestMain plays the role of a child process, if a test has started it as one.
 func TestMain(m *testing.M) {
 	if role := os.Getenv("REGISTRY_TEST_ROLE"); role != "" {
 		if err := play(role, Open(os.Getenv("REGISTRY_TEST_HOME")), os.Getenv("REGISTRY_TEST_NAME")); err != nil {
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play does what a process of a test is there for.
+// play runs the role of a child process.
 func play(role string, r *Registry, name string) error {
 	switch role {
 	case "reserve": // and register, look up, remove: many times
@@ -80,7 +80,7 @@ func TestReserve_SeveralProcesses(t *testing.T) { // RG2
 		})
 	}
 	go func() { wg.Wait(); close(done) }()
-	for seen, running := 0, true; running; { // RG1: a reader sees whole files, and nothing is lost
+	for seen, running := 0, true; running; { // RG1: a reader sees whole files, and no entry is lost
 		select {
 		case <-done:
 			running = false
@@ -135,7 +135,7 @@ func TestReserve_ProcessDiesBeforeRename(t *testing.T) {
 	}
 }
 
-// impatient makes the wait for a holder of the lock end as a test says.
+// impatient replaces patience for a test.
 func impatient(t *testing.T, bound func(context.Context) (context.Context, context.CancelFunc)) {
 	before := patience
 	patience = bound
@@ -160,13 +160,13 @@ func TestWithContext_EndsTheWait(t *testing.T) { // RG2
 	if !errors.Is(err, ErrLocked) || !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Fatalf("Register inside of Reserve = %v", err)
 	}
-	must(t, r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})) // nobody is to be waited for
+	must(t, r.WithContext(ctx).Register(Entry{Name: "b", Dir: "/b"})) // the lock is free
 	if r.ctx.Err() != nil {
 		t.Error("the registry itself waits under that context")
 	}
 }
 
-// The lock file may be a pipe, of which nobody writes the other end.
+// The lock file may be a pipe that no process writes to.
 func TestErrLocked_LockFileIsAPipe(t *testing.T) {
 	r := newHome(t)
 	must(t, os.MkdirAll(r.home, 0o700))
@@ -185,20 +185,20 @@ func TestErrLocked_LockFileIsAPipe(t *testing.T) {
 			t.Errorf("Register inside of Reserve = %v", err)
 		}
 	case <-time.After(time.Minute):
-		t.Error("it waits for the other end")
+		t.Error("Register waits for the other end of the pipe")
 	}
 }
 
-// Who waits loses patience in the end.
+// A waiter gives up after lockPatience.
 func TestErrLocked_PatienceEnds(t *testing.T) {
 	ctx, cancel := patience(context.Background())
 	defer cancel()
 	if end, ok := ctx.Deadline(); !ok || time.Until(end) > lockPatience {
-		t.Errorf("one who waits gives up at %v (%v)", end, ok)
+		t.Errorf("a waiter gives up at %v (%v)", end, ok)
 	}
 }
 
-// However long the queue, one who waits is patient as long as the lock changes hands.
+// However long the queue is, a waiter does not give up as long as the lock changes hands.
 func TestErrLocked_NotWhileTheLockPassesOn(t *testing.T) { // RG2
 	r := newHome(t)
 	waits := make(chan context.CancelFunc)
@@ -216,14 +216,14 @@ func TestErrLocked_NotWhileTheLockPassesOn(t *testing.T) { // RG2
 	late := make(chan error, 1)
 	go func() { late <- r.Register(Entry{Name: "late", Dir: "/late"}) }()
 	lose := <-waits
-	// The lock passes to another goroutine of this process, which says so a moment later.
+	// The lock passes to another goroutine of this process, which writes its name a moment later.
 	lockFile := filepath.Join(r.home, lockName)
 	must(t, os.Chtimes(lockFile, time.Time{}, time.Now().Add(time.Second)))
 	lose()
 	lose = <-waits
 	must(t, os.WriteFile(lockFile, []byte("1\n"), 0o600)) // as the next holder does
 	lose()
-	(<-waits)() // it goes on waiting, and loses its patience with that one
+	(<-waits)() // it continues to wait, and gives up on that holder
 	if err := <-late; !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process 1 ") {
 		t.Errorf("Register = %v", err)
 	}
@@ -238,7 +238,7 @@ func TestErrLocked_NamesTheHolder(t *testing.T) {
 	})
 	must(t, os.MkdirAll(r.home, 0o700))
 	lockFile := filepath.Join(r.home, lockName)
-	must(t, os.WriteFile(lockFile, []byte("99999999 died\n"), 0o600)) // what one says who died
+	must(t, os.WriteFile(lockFile, []byte("99999999 died\n"), 0o600)) // the name of a holder that died
 	err := r.Reserve("a", "/a", gib, firstFit(gib), func(uint64) error {
 		return r.Register(Entry{Name: "b", Dir: "/b"})
 	})
@@ -261,7 +261,7 @@ func asNobody(t *testing.T, fn func()) {
 	}
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread is not used again
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := unix.Setfsuid(65534)
 		if err == nil {
 			fn()

@@ -8,5 +8,5 @@ import (
 
 const noBlock = 0
 
-// ownerOf returns what os.Geteuid and os.Getegid return here: files have no such owners.
+// ownerOf returns the same as os.Geteuid and os.Getegid on this system: files have no such owners.
 func ownerOf(info fs.FileInfo) (uid, gid int) { return -1, -1 }

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// line is what lies between a client and a server: it loses what the server says while it is muted.
+// line is a proxy between a client and a server. While it is muted, it drops the server's answers.
 type line struct {
 	net.Listener
 	to    string
@@ -78,8 +78,8 @@ func (l *line) cut() {
 	l.conns = nil
 }
 
-// Answers are lost with the connections on which they were to come: leader and follower ask again,
-// however much time the program's context leaves them (JS11).
+// When answers are lost with their connections, leader and follower ask again, whatever the deadline
+// of the program's context (JS11).
 func TestRun_AnswersAreLost(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -99,7 +99,7 @@ func TestRun_AnswersAreLost(t *testing.T) {
 	for range 2 {
 		toLeader.muted.Store(true)
 		toFollower.muted.Store(true)
-		time.Sleep(checkEvery + checkEvery/2) // both have asked something
+		time.Sleep(checkEvery + checkEvery/2) // both have called a server
 		toLeader.cut()
 		toFollower.cut()
 		toLeader.muted.Store(false)

@@ -10,19 +10,19 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// parts2 are the parts of a frame that have come.
+// parts2 has the parts of a frame that have arrived.
 type parts2 struct {
 	note note
 	data []byte
 	next int
 }
 
-// handle applies what a message holds.
+// handle applies a message.
 func (f *Follower) handle(ctx context.Context, m message) error {
 	if m.note.Newest > 0 {
 		said := word{m.note.Term, m.note.Newest, m.note.Time}
 		f.hear(said)
-		defer f.hear(said) // perhaps it is all here now
+		defer f.hear(said) // the follower may have all versions now
 	}
 	switch m.note.Kind {
 	case kindClaim, kindBase:
@@ -39,13 +39,14 @@ func (f *Follower) handle(ctx context.Context, m message) error {
 	return fmt.Errorf("replica: message %d of the log is of the kind %q, which this version does not know; update it", m.seq, m.note.Kind)
 }
 
-// word is what a leader says of itself: its newest version, and when by its clock.
+// word is a report of a leader: its newest version, and the time by its clock.
 type word struct {
 	term, newest uint64
 	at           int64 // nanoseconds since 1970
 }
 
-// hear tells the processes of this machine what a leader has said, unless something newer is known.
+// hear passes the report of a leader on to the processes of this machine, unless they have a newer
+// one.
 func (f *Follower) hear(said word) {
 	f.mu.Lock()
 	if s := f.mu.said; s.term < said.term || s.term == said.term && s.at <= said.at {
@@ -58,13 +59,13 @@ func (f *Follower) hear(said word) {
 		return
 	}
 	if err := ignoreClosed(replica.Hear(everheap.Version(said.newest), time.Unix(0, said.at))); err != nil {
-		f.o.Log.Warn("what the leader has cannot be noted", "error", err)
+		f.o.Log.Warn("cannot note the leader's newest version", "error", err)
 	}
 }
 
-// turn notes who leads from here on.
+// turn notes a claim: which copy leads from this message on.
 func (f *Follower) turn(m message) error {
-	if m.note.Token == f.memory.Token { // whether it was stored Promote does not know
+	if m.note.Token == f.memory.Token { // Promote may not know whether its claim was stored
 		return fmt.Errorf("%w: it is this copy now", ErrLeads)
 	}
 	f.compare = true
@@ -87,7 +88,7 @@ func (f *Follower) part(ctx context.Context, m message) error {
 		f.open = parts2{note: n, next: 1}
 	}
 	if f.open.next == 0 && n.Version <= f.applied().version {
-		return nil // of a frame that is applied
+		return nil // a part of an applied frame
 	}
 	if o := f.open; o.next != n.Part || o.note.Version != n.Version || o.note.Chain != n.Chain || o.note.Parts != n.Parts {
 		f.open = parts2{}
@@ -126,7 +127,7 @@ func (f *Follower) frames(ctx context.Context, m message, data []byte) error {
 	return nil
 }
 
-// apply applies a frame, or finds that it is applied (JS6).
+// apply applies a frame, unless it is applied already (JS6).
 func (f *Follower) apply(ctx context.Context, frame everheap.Frame) error {
 	at, v := f.applied(), uint64(frame.Version())
 	if v < at.version && f.compare {
@@ -147,7 +148,7 @@ func (f *Follower) apply(ctx context.Context, frame everheap.Frame) error {
 	}
 	err := f.replica.Apply(ctx, frame)
 	switch {
-	case errors.Is(err, everheap.ErrOutOfOrder) && v == at.version: // and it is the same: nothing new
+	case errors.Is(err, everheap.ErrOutOfOrder) && v == at.version: // it is the same version: applied already
 	case errors.Is(err, everheap.ErrDiverged):
 		return fmt.Errorf("%w: %w", errRebuild, err)
 	case errors.Is(err, everheap.ErrCorrupt), errors.Is(err, everheap.ErrOutOfOrder):
@@ -166,9 +167,9 @@ func (f *Follower) apply(ctx context.Context, frame everheap.Frame) error {
 	return nil
 }
 
-// acknowledge makes durable what was applied, and says so to the leader (JS7).
+// acknowledge makes applied versions durable, and tells the leader (JS7).
 func (f *Follower) acknowledge(ctx context.Context) {
-	again := time.NewTicker(time.Second) // the leader may have started anew, or not have heard
+	again := time.NewTicker(time.Second) // the leader may have restarted, or missed the message
 	defer again.Stop()
 	var said point2
 	for {

@@ -8,7 +8,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// beat tells the status now and then, and watches the lease.
+// beat publishes the status at intervals, and watches the lease.
 func (f *Follower) beat(ctx context.Context) {
 	tick := time.NewTicker(min(time.Second, f.o.Lease/4))
 	defer tick.Stop()
@@ -16,7 +16,7 @@ func (f *Follower) beat(ctx context.Context) {
 	for {
 		if err := f.once(ctx); err != nil && ctx.Err() == nil && said != err.Error() {
 			said = err.Error()
-			f.o.Log.Warn("the copy could not tell how it does", "error", err)
+			f.o.Log.Warn("cannot publish the status", "error", err)
 		}
 		if f.o.OnStatus != nil {
 			f.o.OnStatus(f.Status())
@@ -29,12 +29,12 @@ func (f *Follower) beat(ctx context.Context) {
 	}
 }
 
-// once is what beat does each time.
+// once is one round of beat.
 func (f *Follower) once(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, f.o.Lease/2)
 	defer cancel()
 	l, revision, err := f.store.leased(short)
-	if err != nil { // nobody could be heard: silence begins when it can be
+	if err != nil { // no server can be reached: the leader's silence counts only from a successful read
 		f.mu.Lock()
 		f.mu.heard = time.Time{}
 		f.mu.Unlock()

@@ -46,7 +46,8 @@ func init() {
 	proctest.Children["client"] = func(dir string) error { return clientChild(dir, clusterOpen) }
 }
 
-// address is that of a machine in the network of the test, which exists in its namespaces alone.
+// address returns the address of a machine in the network of the test, which exists only in its
+// namespaces.
 func address(machine int) string { return fmt.Sprintf("10.77.91.%d", machine+1) }
 
 // machine is the number of the machine that a child runs on.
@@ -58,7 +59,7 @@ func machine() int {
 	return n
 }
 
-// serverLog is where a server tells what it does.
+// serverLog returns the path of a server's log.
 func serverLog(dir string, n int) string { return filepath.Join(dir, fmt.Sprint("server", n, ".log")) }
 
 // serverChild is a JetStream server of the cluster.
@@ -124,10 +125,11 @@ func now() int64 {
 	return t.Nano()
 }
 
-// clientChild uses the space of its machine: it writes and reads registers in Updates that wait for a
-// copy, each of which takes part in a bank as well, and says what became of them. A line is "op", the
-// key, w or r, the value, and when it began and ended; an end of 0 says that nobody knows whether it
-// was done. "try" comes before each write: a client may be killed in it.
+// clientChild uses the space of its machine. It writes and reads registers in Updates that wait for a
+// copy; each Update also moves money in a bank. It prints the outcome of each operation: a line "op"
+// with the key, w or r, the value, and the times of its beginning and end. An end of 0 says that the
+// outcome is unknown. It prints a line "try" before each write, since it may be killed during the
+// write.
 func clientChild(dir string, open []everheap.Option) error {
 	n := machine()
 	space := spaceDir(dir, n)
@@ -189,7 +191,7 @@ func clientOnce(s *everheap.Space, r *rand.Rand, id string) error {
 	case errors.Is(err, everheap.ErrNotReplicated), errors.Is(err, everheap.ErrIO):
 		ended = 0
 	case errors.Is(err, everheap.ErrReadOnly), errors.Is(err, everheap.ErrBusy), errors.Is(err, everheap.ErrSuspended):
-		return err // it was not done
+		return err // the operation was not done
 	default:
 		say("note", err)
 		ended = 0
@@ -254,13 +256,13 @@ type cluster struct {
 	procs map[string]*process
 	mu    sync.Mutex
 	ops   []porcupine.Operation
-	tried map[string]porcupine.Operation // writes that were begun, by their value; nobody has said yet what became of them
+	tried map[string]porcupine.Operation // begun writes with an unknown outcome, by their value
 	acked []string
 	wrong []string
 	logs  []string
 }
 
-// process is a child on one of them.
+// process is a child on a machine.
 type process struct {
 	*exec.Cmd
 	in   io.Writer
@@ -340,7 +342,7 @@ func (c *cluster) start(what string, n int) {
 	}()
 }
 
-// hear takes a line of a child.
+// hear handles a line of a child.
 func (c *cluster) hear(name string, n int, line string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -415,10 +417,10 @@ var registers = porcupine.Model{
 	},
 }
 
-// upset does something bad to the machines, and undoes it.
+// upset injects a fault into the machines, and repairs it.
 func (c *cluster) upset(r *rand.Rand) string {
 	n := r.IntN(3)
-	for try := 0; try < 3; try++ { // mostly who leads
+	for try := 0; try < 3; try++ { // mostly the leader
 		if _, err := os.Stat(filepath.Join(spaceDir(c.dir, n), "replica")); err == nil {
 			n = (n + 1) % 3
 		}
@@ -433,7 +435,7 @@ func (c *cluster) upset(r *rand.Rand) string {
 			c.start(what, n)
 		}
 	}
-	for m := range 3 { // what was put aside nobody needs here
+	for m := range 3 { // remove spaces put aside, which the test does not need
 		list, _ := filepath.Glob(spaceDir(c.dir, m) + ".aside-*")
 		for _, aside := range list {
 			os.RemoveAll(aside)
@@ -460,7 +462,7 @@ func (c *cluster) upset(r *rand.Rand) string {
 		pause()
 		c.start("copy", n)
 		return fmt.Sprint("killed the copy of ", n, " for a while")
-	case 4: // a loss of power: what was not durable is lost
+	case 4: // a power loss: versions that were not durable are lost
 		for _, what := range []string{"client", "copy", "server"} {
 			c.kill(fmt.Sprint(what, n))
 		}
@@ -480,8 +482,8 @@ func (c *cluster) upset(r *rand.Rand) string {
 }
 
 // Three machines with a server, a copy and a client each, under partitions, kills, stops, full disks and cuts of
-// power: the registers are linearizable, no acknowledged write is lost, whoever led, and no copy ever shows a bank
-// that is not whole.
+// power: the registers are linearizable, no acknowledged write is lost, whichever copy led, and no
+// copy ever shows an inconsistent bank.
 func TestCluster(t *testing.T) {
 	if *clusterFor == 0 {
 		t.Skip("skipped: it takes minutes and root; make replica-cluster runs it")
@@ -500,7 +502,7 @@ func TestCluster(t *testing.T) {
 		was := count()
 		if !spacetest.Wait(2*time.Minute, func() bool { return count() > was+5 }) {
 			c.tell()
-			t.Fatalf("nothing is acknowledged any more: %s", what)
+			t.Fatalf("no write is acknowledged any more: %s", what)
 		}
 	}
 	progress("at the start")
@@ -517,7 +519,7 @@ func TestCluster(t *testing.T) {
 	c.verify()
 }
 
-// tell shows what the children have said last.
+// tell logs the last output of the children.
 func (c *cluster) tell() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -529,7 +531,7 @@ func (c *cluster) tell() {
 	}
 }
 
-// verify looks at what there is at the end.
+// verify verifies the copies at the end.
 func (c *cluster) verify() {
 	t := c.t
 	missing := func(n int) (list []string) {
@@ -579,7 +581,7 @@ func (c *cluster) verify() {
 			unknown++
 		}
 	}
-	t.Logf("%d operations, %d of which nobody knows whether they were done", len(ops), unknown)
+	t.Logf("%d operations, %d of them with an unknown outcome", len(ops), unknown)
 	switch porcupine.CheckOperationsTimeout(registers, ops, 2*time.Minute) {
 	case porcupine.Illegal:
 		t.Error("the history of the registers is not linearizable")

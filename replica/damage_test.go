@@ -60,8 +60,8 @@ func (g *mangler) deliver(m message) []message {
 	}
 }
 
-// Whatever is lost, repeated, reordered, cut and flipped on the way, a follower has what the leader
-// has, or an earlier version of that (JS6).
+// Whichever messages are lost, repeated, reordered, cut and flipped in transit, a follower has a
+// version of the leader, perhaps an earlier one (JS6).
 func TestFollow_Damage(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -98,7 +98,7 @@ func TestFollow_Damage(t *testing.T) {
 	})
 }
 
-// lose deletes the last messages of the log, as a server does that had not synced them.
+// lose deletes the last messages of the log, as if a server had not synced them.
 func lose(t testing.TB, js *jetStream, stream string, n int) {
 	t.Helper()
 	ctx := soon(t)
@@ -116,8 +116,8 @@ func lose(t testing.TB, js *jetStream, stream string, n int) {
 	}
 }
 
-// What the log loses at its end the leader sends again: while it leads, and when it leads again
-// (JS3).
+// The leader sends messages again that the end of the log has lost: while it leads, and when it leads
+// again (JS3).
 func TestLead_LogLosesItsEnd(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -128,7 +128,7 @@ func TestLead_LogLosesItsEnd(t *testing.T) {
 	f := mustFollow(t, js.connect(t), filepath.Join(t.TempDir(), "b"), testOptions(t, "b"))
 	fill(t, s, 0, 100, 100)
 	caught(t, s, f)
-	// Nothing is published now, and the leader finds it all the same.
+	// The leader finds the loss although it publishes nothing now.
 	lose(t, js, "s", 10)
 	await(t, "the leader sends again", func() bool { return l.Status().Resent > 0 })
 	// The leader is away.
@@ -142,12 +142,11 @@ func TestLead_LogLosesItsEnd(t *testing.T) {
 	alike(t, f.Space(), s)
 	alike(t, g.Space(), s)
 	if l.Status().Snapshots != 0 || f.Status().Rebuilt != 1 || g.Status().Rebuilt != 1 {
-		t.Errorf("somebody made or took a snapshot that nobody needs: %+v, %+v, %+v", l.Status(), f.Status(), g.Status())
+		t.Errorf("a needless snapshot was made or used: %+v, %+v, %+v", l.Status(), f.Status(), g.Status())
 	}
 }
 
-// A server that starts with its files as they were some time ago has lost what it had acknowledged
-// since.
+// A server that restarts with old files has lost the messages that it acknowledged since.
 func TestLead_ServerComesBackWithOldFiles(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -173,7 +172,7 @@ func TestLead_ServerComesBackWithOldFiles(t *testing.T) {
 	alike(t, g.Space(), s)
 }
 
-// A server that comes back with nothing gets everything anew.
+// A server that comes back empty gets all versions again.
 func TestLead_ServerComesBackEmpty(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -223,7 +222,7 @@ func hasKey(t testing.TB, dir string, key int) (ok bool) {
 	return ok
 }
 
-// Messages that are lost in the middle cannot be had again: a new snapshot takes their place.
+// Messages lost in the middle of the log cannot be sent again: a new snapshot replaces them.
 func TestFollow_HoleInTheLog(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -245,8 +244,8 @@ func TestFollow_HoleInTheLog(t *testing.T) {
 	alike(t, f.Space(), s)
 }
 
-// Snapshots are made as the log grows, and old ones and what only they need are deleted: a new follower
-// finds all that it needs (JS4, JS5).
+// As the log grows, the leader makes snapshots, and deletes old ones with the messages that only they
+// need. A new follower finds all that it needs (JS4, JS5).
 func TestLead_Snapshots(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -265,7 +264,7 @@ func TestLead_Snapshots(t *testing.T) {
 	alike(t, f.Space(), s)
 	list, err := f.store.objects.List(soon(t))
 	spacetest.Must(t, err)
-	if len(list) > 3 { // one may just be made
+	if len(list) > 3 { // one more may be in the making
 		t.Errorf("there are %d snapshots", len(list))
 	}
 	info, err := f.store.stream.Info(soon(t))

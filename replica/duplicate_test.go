@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The ID of a message is the version that it leads to; and a leader is not led astray by a server that says of
-// a message that it has lost, or that was deleted, that it is there (JS2).
+// The ID of a message is its last version. A server may acknowledge a lost or deleted message as a
+// duplicate, and the leader is not misled (JS2).
 func TestLog_MessageIDs(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -25,7 +25,7 @@ func TestLog_MessageIDs(t *testing.T) {
 	if id, want := raw.Header.Get(nats.MsgIdHdr), strconv.FormatUint(f.Status().Version, 10); id != want {
 		t.Errorf("the last message has the ID %q, want %q", id, want)
 	}
-	// A server that remembers IDs for long: it says that it has the first version that it has lost, and does not
+	// This server remembers IDs for a long time: it acknowledges the first lost version, and does not
 	// store it.
 	cfg := f.store.stream.CachedInfo().Config
 	if cfg.Duplicates != remembered {
@@ -41,7 +41,7 @@ func TestLog_MessageIDs(t *testing.T) {
 	said, err := f.store.js.PublishMsg(soon(t), &nats.Msg{Subject: f.store.subject, Header: nats.Header{nats.MsgIdHdr: {id}}})
 	spacetest.Must(t, err)
 	if !said.Duplicate {
-		t.Fatalf("the server does better than it did: it has stored %+v", said)
+		t.Fatalf("the server stored a duplicate ID, so this test shows nothing: %+v", said)
 	}
 	await(t, "the leader sends again", func() bool { return l.Status().Resent > 0 })
 	fill(t, s, 20, 30, 10)

@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Follower is a copy that follows: its space is a replica, which any number of processes read.
+// Follower is a copy that follows: its space is a replica, which any number of processes can read.
 type Follower struct {
 	o      Options
 	name   string // of the space, as Open takes it
@@ -21,17 +21,17 @@ type Follower struct {
 	memory *memory
 	store  *store
 
-	replica *everheap.Replica // nil: there is none yet, or a snapshot is to replace it
-	stale   bool              // the space has a tail, and so is of another history than the log
+	replica *everheap.Replica // nil: the copy has none yet, or a snapshot will replace it
+	stale   bool              // the space has a tail, so its history differs from the log's
 	keeping struct {
 		sync.Mutex
 		keeper
 	}
 	open    parts2
-	compare bool            // whether what is applied already is to be compared with what comes
-	tries   int             // to get the frame after the newest one
-	restart uint64          // version of the snapshot that was begun with last
-	damaged map[uint64]bool // marks of snapshots that were found to be
+	compare bool            // compare frames that are already applied with the log's
+	tries   int             // attempts to get the frame after the newest version
+	restart uint64          // version of the snapshot with which the copy last began
+	damaged map[uint64]bool // marks of snapshots found damaged
 
 	mu struct {
 		sync.Mutex
@@ -39,32 +39,32 @@ type Follower struct {
 		space    *everheap.Space
 		replica  *everheap.Replica // of it, for Hear
 		applied  point2            // chain 0: not known yet
-		said     word              // what a leader has said last
+		said     word              // the last report of a leader
 		led      lease
 		revision uint64    // of the lease
-		heard    time.Time // when it changed last, by this clock
+		heard    time.Time // when the lease last changed, by this clock
 	}
-	news    chan struct{} // applied something
-	hold    sync.Mutex    // around applying a message: Promote has it while it claims
+	news    chan struct{} // signals applied frames
+	hold    sync.Mutex    // held while a message is applied, and by Promote while it claims
 	claimed bool          // the log has this copy's claim; under hold
 	cancel  context.CancelFunc
 	done    chan struct{}
 	err     error // after done
 }
 
-// errSeek says that what follows must be looked for in the log.
-var errSeek = errors.New("looks for what follows")
+// errSeek says that the follower must search the log for the next frame.
+var errSeek = errors.New("searches the log for the next frame")
 
-// errRebuild says that only a snapshot helps.
+// errRebuild says that the follower must begin again with a snapshot.
 var errRebuild = errors.New("begins anew with a snapshot")
 
-// Follow begins to follow with the space of a name, or in a directory if name holds a path
-// separator: it is created from the newest snapshot if there is none. A space that has led
-// before joins: what it had committed that the log has not is kept as a file (Tail), and it
-// begins anew with a snapshot if need be. ctx ends it.
+// Follow begins to follow with the space of a name, or in a directory if name contains a path
+// separator. If the space does not exist, it is created from the newest snapshot. A space that has
+// led before joins: the frames that the log lacks are kept in a file (Tail), and the copy begins
+// again with a snapshot if necessary. The follower ends with ctx.
 //
-// Errors: ErrLeads, if this very copy leads, ErrInUse. What can pass, such as servers that
-// are away, is no error but a Problem in the Status.
+// Errors: ErrLeads, if this copy itself leads, ErrInUse. A problem that can pass, such as unreachable
+// servers, is not an error, but a Problem in the Status.
 func Follow(ctx context.Context, nc *nats.Conn, name string, o Options) (*Follower, error) {
 	dir, err := dirOf(name)
 	if err != nil {
@@ -82,7 +82,7 @@ func Follow(ctx context.Context, nc *nats.Conn, name string, o Options) (*Follow
 	ctx, f.cancel = undated(ctx) // JS11
 	f.tell(func(s *Status) { s.Copy, s.Role, s.Time = o.Copy, "follow", time.Now() })
 	if f.store, err = openStore(ctx, nc, o, false); err == nil {
-		err = f.enter(ctx)
+		err = f.openSpace(ctx)
 	}
 	if err != nil {
 		f.cancel()
@@ -94,13 +94,13 @@ func Follow(ctx context.Context, nc *nats.Conn, name string, o Options) (*Follow
 	return f, nil
 }
 
-// Done is closed when the copy does not follow any more; Err says why.
+// Done is closed when the copy no longer follows; Err returns the reason.
 func (f *Follower) Done() <-chan struct{} { return f.done }
 
-// Err returns why the copy does not follow any more, once Done is closed.
+// Err returns the reason why the copy no longer follows, once Done is closed.
 func (f *Follower) Err() error { return f.err }
 
-// Stop ends it, and closes its handle on the space.
+// Stop ends the follower, and closes its handle on the space.
 func (f *Follower) Stop() error {
 	f.cancel()
 	<-f.done
@@ -110,15 +110,15 @@ func (f *Follower) Stop() error {
 	return f.err
 }
 
-// Space returns the follower's handle on its space; nil while there is none. It is closed when
-// the follower stops, or begins anew with a snapshot: Space returns another one then.
+// Space returns the follower's handle on its space; nil while there is none. The handle is closed
+// when the follower stops, or begins again with a snapshot; then Space returns another handle.
 func (f *Follower) Space() *everheap.Space {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mu.space
 }
 
-// Status says how it does.
+// Status returns the state of the copy.
 func (f *Follower) Status() Status {
 	f.mu.Lock()
 	s, space := f.mu.Status, f.mu.space
@@ -131,7 +131,7 @@ func (f *Follower) Status() Status {
 	if space == nil {
 		return s
 	}
-	if r := space.Stats().Replica; r != nil { // as all processes see it
+	if r := space.Stats().Replica; r != nil { // the same in all processes
 		s.LagVersions, s.Lag = r.LagVersions, r.Lag
 	}
 	return s
@@ -144,15 +144,15 @@ func (f *Follower) tell(change func(s *Status)) {
 	f.mu.Unlock()
 }
 
-// applied returns what was applied last.
+// applied returns the version applied last.
 func (f *Follower) applied() point2 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mu.applied
 }
 
-// enter opens the space if there is one, and ends that it leads.
-func (f *Follower) enter(ctx context.Context) error {
+// openSpace opens the space if it exists. If the space has led, the copy stands down.
+func (f *Follower) openSpace(ctx context.Context) error {
 	last, _, err := f.store.last(ctx)
 	if err != nil {
 		return err
@@ -171,14 +171,14 @@ func (f *Follower) enter(ctx context.Context) error {
 		return err
 	}
 	f.setSpace(space)
-	if f.memory.Claiming { // and another one was faster
+	if f.memory.Claiming { // another copy was faster
 		if err := f.memory.set(state{Term: f.memory.Term}); err != nil {
 			return err
 		}
 	}
 	if f.memory.Token != "" {
 		if last == nil || last.note.Term < f.memory.Term {
-			return fmt.Errorf("%w: nobody has led since this copy; lead, or force another copy to", ErrLeads)
+			return fmt.Errorf("%w: no other copy has led since; lead with this copy, or force another one", ErrLeads)
 		}
 		t, err := standDown(ctx, f.store, space, f.memory, f.o)
 		if err != nil {
@@ -191,7 +191,7 @@ func (f *Follower) enter(ctx context.Context) error {
 		return err
 	}
 	if !is {
-		return fmt.Errorf("%w: the space %s is no replica, and is not known to have led; move it away, and a replica is made there", ErrUnknown, f.dir)
+		return fmt.Errorf("%w: the space %s is not a replica, and is not known to have led; move it away, and a replica is made there", ErrUnknown, f.dir)
 	}
 	if f.stale {
 		return nil
@@ -199,7 +199,7 @@ func (f *Follower) enter(ctx context.Context) error {
 	return f.begin(space)
 }
 
-// begin makes ready to apply to the space.
+// begin prepares to apply frames to the space.
 func (f *Follower) begin(space *everheap.Space) error {
 	lead, _, err := space.Leader()
 	if err != nil {
@@ -243,7 +243,7 @@ func (f *Follower) closeSpace() {
 	f.replica = nil
 }
 
-// run follows until the context ends, or this copy leads.
+// run follows until the context ends, or until this copy leads.
 func (f *Follower) run(ctx context.Context) {
 	defer close(f.done)
 	defer func() {
@@ -282,7 +282,7 @@ func (f *Follower) run(ctx context.Context) {
 		if f.applied().version != before {
 			wait, f.tries = 0, 0
 		} else if f.tries++; f.tries >= 8 && errors.Is(err, errSeek) {
-			err = fmt.Errorf("%w: what follows version %d cannot be had", errRebuild, before)
+			err = fmt.Errorf("%w: the frame after version %d cannot be had", errRebuild, before)
 		}
 		if errors.Is(err, errRebuild) {
 			err = f.rebuild(ctx, err)

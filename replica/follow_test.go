@@ -25,8 +25,8 @@ func fill(t testing.TB, s *everheap.Space, from, to int, size int) {
 	}
 }
 
-// A follower has what the leader has: from a snapshot, from frames, and from frames that are larger than
-// a message.
+// A follower gets the versions of the leader from a snapshot, from frames, and from frames that are
+// larger than a message.
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -47,7 +47,7 @@ func TestFollow(t *testing.T) {
 	if st := f.Status(); st.Rebuilt != 1 || st.Lead != "a" || st.Problem != "" {
 		t.Errorf("the status is %+v", st)
 	}
-	// Started again, it goes on where it was.
+	// After a restart, the follower continues where it was.
 	spacetest.Must(t, f.Stop())
 	fill(t, s, 400, 500, 10)
 	f = mustFollow(t, js.connect(t), dir, testOptions(t, "b"))
@@ -61,8 +61,8 @@ func TestFollow(t *testing.T) {
 	spacetest.ExpectError(t, m.Set(f.Space(), 1, ""), everheap.ErrReadOnly, "write to its leader: a")
 }
 
-// An Update that waits for a copy returns when the copy has it, and not when
-// somebody has another version of that number (JS7).
+// An Update that waits for a copy returns when a copy has its version, and not when a copy has
+// another version of that number (JS7).
 func TestWithReplicas(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -73,7 +73,7 @@ func TestWithReplicas(t *testing.T) {
 	defer other.Stop()
 	short, cancel := context.WithTimeout(soon(t), 500*time.Millisecond)
 	defer cancel()
-	go func() { // says that it has every version, of a chain of its own
+	go func() { // acknowledges every version, with a chain of its own
 		for v := uint64(1); short.Err() == nil; v = v%200 + 1 {
 			b, _ := json.Marshal(ack{"liar", v, 12345})
 			_ = nc.Publish(ackSubject("s"), b)
@@ -99,15 +99,15 @@ func TestWithReplicas(t *testing.T) {
 		spacetest.View(t, f.Space(), func(tx *everheap.Tx) error {
 			m, err := everheap.OpenMap[int, int](tx, "m")
 			if err == nil && m.Peek(tx, i) == nil {
-				t.Errorf("the copy has not the entry %d that was acknowledged", i)
+				t.Errorf("the copy lacks the acknowledged entry %d", i)
 			}
 			return err
 		})
 	}
 }
 
-// A copy knows how far it is behind, from what the leader says: in the statistics of its space, in its status, and
-// whether or not it can apply anything.
+// A copy knows from the leader's reports how far it is behind, even if it cannot apply any frame. The
+// number is in the statistics of its space, and in its status.
 func TestFollow_Lag(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -145,8 +145,8 @@ func TestFollow_Lag(t *testing.T) {
 	await(t, "nothing is missing", func() bool { r := reader.Stats().Replica; return r.LagVersions == 0 && r.Lag == 0 })
 }
 
-// A leader that was away for longer than frames are kept goes on with a snapshot; a follower begins anew
-// with it, under the registered name of its space.
+// A leader that was away for longer than frames are kept continues with a snapshot. A follower begins
+// again with it, under the registered name of its space.
 func TestLead_FramesNotKept(t *testing.T) {
 	t.Setenv("EVERHEAP_HOME", t.TempDir())
 	js := startJetStream(t)

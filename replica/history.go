@@ -9,14 +9,14 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// relation is how a version of the log and a space belong together.
+// relation is the relation of a version in the log to a space.
 type relation int
 
 const (
 	same    relation = iota // the version is in the space's history
 	other                   // the space has another version of that number
 	ahead                   // the space has no such version yet
-	unknown                 // its frames are not kept any more
+	unknown                 // the space no longer keeps the frames
 )
 
 // newestOf returns the newest version of a space.
@@ -25,7 +25,7 @@ func newestOf(space *everheap.Space) (v uint64, err error) {
 	return v, err
 }
 
-// frameAfter returns the frame of the version after one, which must be durable.
+// frameAfter returns the frame of the version after v, which must be durable.
 func frameAfter(ctx context.Context, space *everheap.Space, v uint64) (everheap.Frame, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -35,8 +35,8 @@ func frameAfter(ctx context.Context, space *everheap.Space, v uint64) (everheap.
 	return everheap.Frame{}, errors.New("replica: the space has no frame, and does not say why")
 }
 
-// relate finds out whether a version of a chain is in the history of a space, all of which is
-// durable: by the frame after it, or by its own.
+// relate finds out whether a version with a chain is in the history of a space. It compares the frame
+// after the version, or the version's own frame. All versions of the space must be durable.
 func relate(ctx context.Context, space *everheap.Space, v, chain uint64) (relation, error) {
 	newest, err := newestOf(space)
 	if err != nil {
@@ -73,9 +73,9 @@ func relate(ctx context.Context, space *everheap.Space, v, chain uint64) (relati
 	return same, nil
 }
 
-// subscribe makes the subscription that keeps frames for the log, or finds it. One that had fallen
-// too far behind stays as it is, keeps nothing, and can only be dropped by who holds it from before;
-// another one takes its place.
+// subscribe finds or makes the subscription that keeps frames for the log. A subscription that has
+// fallen too far behind keeps nothing any more, and only its holder can drop it; so subscribe makes
+// another one in its place.
 func subscribe(space *everheap.Space, o Options) (sub *everheap.Subscription, err error) {
 	name := "replica-" + o.Stream
 	for i := 2; i < 10; i++ {
@@ -94,7 +94,7 @@ func subscribe(space *everheap.Space, o Options) (sub *everheap.Subscription, er
 	return nil, err
 }
 
-// keeper confirms what the log has, late (JS3), and in few steps.
+// keeper confirms the versions that the log has, after a delay (JS3), and in few steps.
 type keeper struct {
 	sub       *everheap.Subscription
 	after     time.Duration
@@ -102,14 +102,14 @@ type keeper struct {
 	confirmed uint64
 }
 
-// point is what was safe at a time.
+// point is the version that was safe at a time.
 type point struct {
 	at      time.Time
 	version uint64
 }
 
-// safe notes what is safe elsewhere, and confirms what has been for long enough; or half of what is
-// known if the space keeps too much.
+// safe notes the newest version that is safe elsewhere, and confirms versions that have been safe for
+// long enough. If the space keeps too much, it confirms half of the noted versions.
 func (k *keeper) safe(version uint64, space *everheap.Space) error {
 	now := time.Now()
 	if n := len(k.points); n == 0 || k.points[n-1].version < version && now.Sub(k.points[n-1].at) >= k.after/64 {
@@ -127,7 +127,7 @@ func (k *keeper) safe(version uint64, space *everheap.Space) error {
 	if n == 0 {
 		return nil
 	}
-	// One less, so that the frame of a version is there that the log can be compared with.
+	// One less, so that the space keeps the frame of a version that the log can be compared with.
 	v := k.points[n-1].version - 1
 	k.points = k.points[n:]
 	if v <= k.confirmed {
@@ -137,7 +137,7 @@ func (k *keeper) safe(version uint64, space *everheap.Space) error {
 	return k.sub.Confirm(everheap.Version(v))
 }
 
-// full says whether the space keeps half of what it may.
+// full reports whether the space keeps at least half of what it may keep.
 func (k *keeper) full(space *everheap.Space) (bool, error) {
 	list, err := space.Subscriptions()
 	if err != nil {

@@ -81,7 +81,8 @@ func change(t testing.TB, s *everheap.Space, r *rand.Rand, pinned *bool) {
 	}
 }
 
-// Leader and follower are killed at any moment, and started again: the follower has what the leader has.
+// Leader and follower are killed at any moment, and started again: the follower gets all versions of
+// the leader.
 func TestRun_Killed(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -131,7 +132,7 @@ func TestRun_Killed(t *testing.T) {
 		procs[1].Kill()
 		copy := spacetest.Open(t, dirs[1], clusterOpen...)
 		alike(t, copy, s)
-		// The next round is of another space.
+		// The next round uses another space.
 		st, err := openStore(soon(t), nc, Options{Stream: "k"}, false)
 		spacetest.Must(t, err)
 		spacetest.Must(t, st.js.DeleteStream(soon(t), streamName("k")))

@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Leader is a copy that leads: what is committed in its space it appends to the log. Everybody who
-// has the space open goes on to use it as ever.
+// Leader is a copy that leads: it appends the committed versions of its space to the log. Other
+// processes use the space as usual.
 type Leader struct {
 	o      Options
 	space  *everheap.Space
@@ -26,18 +26,18 @@ type Leader struct {
 	term   uint64
 	packer packer
 
-	// Of the log, as far as this copy knows.
-	end     uint64 // sequence of its last message
-	base    uint64 // of the newest base
-	mark    uint64 // of the newest snapshot or base
-	marked  int64  // bytes published since that
+	// The log, as far as this copy knows it.
+	end     uint64 // sequence of the last message
+	base    uint64 // sequence of the newest base
+	mark    uint64 // sequence of the newest snapshot or base
+	marked  int64  // bytes published since mark
 	largest int64  // bytes of the newest snapshot
-	whole   point2 // what is acknowledged
-	tip     point2 // what was packed last
+	whole   point2 // the newest acknowledged version
+	tip     point2 // the version packed last
 
 	snapshots chan made // made in the background
 	making    bool
-	wanted    chan uint64 // somebody needs a snapshot with a mark behind this one
+	wanted    chan uint64 // a follower needs a snapshot with a mark after this one
 
 	known  known
 	status struct {
@@ -52,13 +52,13 @@ type Leader struct {
 // point2 is a version and its chain.
 type point2 struct{ version, chain uint64 }
 
-// made is a snapshot that was made, or why not.
+// made is a finished snapshot, or the error.
 type made struct {
 	snapshot
 	err error
 }
 
-// known are the chains of versions that were published, the newest ones.
+// known has the chains of the newest published versions.
 type known struct {
 	sync.Mutex
 	chains map[uint64]uint64
@@ -88,11 +88,11 @@ func (k *known) has(version, chain uint64) bool {
 	return ok && c == chain
 }
 
-// Lead begins to lead with a space: nobody has led so far, or this copy has led last. ctx ends
-// it. The space stays open when it has ended.
+// Lead begins to lead with a space. No copy may have led so far, or this copy must have led last. The
+// leader ends with ctx; the space stays open.
 //
-// Errors: ErrFenced, if another copy leads; the space is a replica then, and Follow joins that copy.
-// ErrUnknown, if JetStream has lost so much that it cannot be told whether the log is of this
+// Errors: ErrFenced, if another copy leads; then the space is a replica, and Follow joins that copy.
+// ErrUnknown, if JetStream has lost so much that Lead cannot tell whether the log is part of this
 // space's history: Options.Force claims it. ErrInUse.
 func Lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, o Options) (*Leader, error) {
 	o, err := o.complete(space.Stats().Dir)
@@ -110,7 +110,7 @@ func Lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, o Options) 
 	return l, err
 }
 
-// lead is Lead for who has the memory.
+// lead is Lead with an open memory.
 func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, o Options) (_ *Leader, err error) {
 	ctx, cancel := undated(ctx) // JS11
 	defer func() {
@@ -127,7 +127,7 @@ func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, 
 	if room := int(nc.MaxPayload()) - 4096; room > 0 {
 		l.packer.limit = min(l.packer.limit, room)
 	}
-	if err := l.enter(ctx); err != nil {
+	if err := l.findRole(ctx); err != nil {
 		if errors.Is(err, ErrFenced) {
 			err = errors.Join(err, l.standDown(ctx))
 		}
@@ -138,14 +138,14 @@ func lead(ctx context.Context, nc *nats.Conn, space *everheap.Space, m *memory, 
 	return l, nil
 }
 
-// Done is closed when the copy does not lead any more. Err says why.
+// Done is closed when the copy no longer leads; Err returns the reason.
 func (l *Leader) Done() <-chan struct{} { return l.done }
 
-// Err returns why the copy does not lead any more, once Done is closed: ErrFenced, or what ended its
-// context.
+// Err returns the reason why the copy no longer leads, once Done is closed: ErrFenced, or the error
+// of its context.
 func (l *Leader) Err() error { return l.err }
 
-// Stop ends it. What the log does not have yet it gets when the copy leads again.
+// Stop ends the leader. When the copy leads again, it appends the versions that the log lacks.
 func (l *Leader) Stop() error {
 	l.cancel()
 	<-l.done
@@ -155,7 +155,7 @@ func (l *Leader) Stop() error {
 	return l.err
 }
 
-// Status says how it does.
+// Status returns the state of the copy.
 func (l *Leader) Status() Status {
 	l.status.Lock()
 	defer l.status.Unlock()
@@ -169,8 +169,8 @@ func (l *Leader) tell(change func(s *Status)) {
 	l.status.Unlock()
 }
 
-// enter finds out whether this copy leads, and claims a log that nobody has.
-func (l *Leader) enter(ctx context.Context) error {
+// findRole finds out whether this copy leads, and claims a log without a leader.
+func (l *Leader) findRole(ctx context.Context) error {
 	l.tell(func(s *Status) { s.Copy, s.Role, s.Lead = l.o.Copy, "lead", l.o.Copy })
 	last, end, err := l.store.last(ctx)
 	if err != nil {
@@ -225,13 +225,13 @@ func (l *Leader) promoteSpace(ctx context.Context) error {
 	return r.Promote(ctx)
 }
 
-// fenced is the error of who finds another leader's message.
+// fenced returns the error for a message of another leader.
 func fenced(m *message) error {
 	return fmt.Errorf("%w: %s, since term %d", ErrFenced, m.note.Copy, m.note.Term)
 }
 
-// take remembers a new term, before it is claimed.
-func (l *Leader) take(term uint64) error {
+// rememberTerm remembers a new term before the claim.
+func (l *Leader) rememberTerm(term uint64) error {
 	l.term = max(term, l.memory.Term+1)
 	return l.memory.set(state{Token: newToken(), Term: l.term})
 }
@@ -239,29 +239,29 @@ func (l *Leader) take(term uint64) error {
 // claimEmpty begins an empty log with a base.
 func (l *Leader) claimEmpty(ctx context.Context, end uint64) error {
 	if l.memory.Token == "" {
-		if err := l.take(1); err != nil {
+		if err := l.rememberTerm(1); err != nil {
 			return err
 		}
 	}
 	l.end = end
 	err := l.publishBase(ctx)
 	if errors.Is(err, errMoved) {
-		return l.enter(ctx)
+		return l.findRole(ctx)
 	}
 	return err
 }
 
-// claimAnyhow begins a term with a base, whatever the log has.
+// claimAnyhow begins a term with a base, whatever is in the log.
 func (l *Leader) claimAnyhow(ctx context.Context, last *message, end uint64) error {
-	if err := l.take(last.note.Term + 1); err != nil {
+	if err := l.rememberTerm(last.note.Term + 1); err != nil {
 		return err
 	}
 	l.end = end
 	return l.publishBase(ctx)
 }
 
-// reclaim goes on with a log that has lost the whole term of this copy: if what is left is of its
-// history, or it is forced, it claims it once more.
+// reclaim claims a log that has lost the whole term of this copy, if the rest of the log is part of
+// the copy's history, or if it is forced.
 func (l *Leader) reclaim(ctx context.Context, last *message, end uint64) error {
 	if err := l.space.Sync(ctx); err != nil {
 		return err
@@ -283,17 +283,17 @@ func (l *Leader) reclaim(ctx context.Context, last *message, end uint64) error {
 		return fenced(last)
 	}
 	if errors.Is(err, errMoved) {
-		return l.enter(ctx)
+		return l.findRole(ctx)
 	}
 	return err
 }
 
-// complete enters into a note what all notes of this copy say.
+// complete sets the fields of a note that are the same in all notes of this copy.
 func (l *Leader) complete(m *message) {
 	n := &m.note
 	n.Term, n.Token, n.Copy, n.Lead = l.term, l.memory.Token, l.o.Copy, l.o.Lead
 	n.Base, n.Mark = l.base, l.mark
-	if v, err := newestOf(l.space); err == nil { // else it ends soon, and says why
+	if v, err := newestOf(l.space); err == nil { // with an error, the leader ends soon and reports it
 		n.Newest = v
 	}
 	if n.Kind == kindBase {
@@ -301,7 +301,7 @@ func (l *Leader) complete(m *message) {
 	}
 }
 
-// publish appends one message, and waits.
+// publish appends one message, and waits for the acknowledgement.
 func (l *Leader) publish(ctx context.Context, m *message) error {
 	l.complete(m)
 	if err := l.store.append(ctx, m, l.end); err != nil {
@@ -318,7 +318,7 @@ func (l *Leader) publish(ctx context.Context, m *message) error {
 	return nil
 }
 
-// publishBase makes a snapshot, and a base of it.
+// publishBase makes a snapshot, and appends it as a base.
 func (l *Leader) publishBase(ctx context.Context) error {
 	snap, err := l.store.makeSnapshot(ctx, l.space, l.memory.dir, l.memory.Token)
 	if err != nil {
@@ -333,15 +333,15 @@ func (l *Leader) publishBase(ctx context.Context) error {
 	return l.store.prune(ctx, l.o.Snapshots)
 }
 
-// run leads until another copy does, or the context ends: it finds out where the log ends, and
-// appends to it until something does not go as it should; then again.
+// run leads until another copy leads, or the context ends. It finds the end of the log, appends until
+// something fails, and begins again.
 func (l *Leader) run(ctx context.Context) {
 	defer close(l.done)
 	defer l.memory.close()
 	defer l.cancel()
 	acks, err := l.store.nc.Subscribe(ackSubject(l.o.Stream), l.hear)
 	if err == nil {
-		defer acks.Unsubscribe() //nolint:errcheck // it ends with the connection at the latest
+		defer acks.Unsubscribe() //nolint:errcheck // the connection ends it at the latest
 		asks, err := l.store.nc.Subscribe(askSubject(l.o.Stream), func(m *nats.Msg) { l.want(beyond(m.Data)) })
 		if err == nil {
 			defer asks.Unsubscribe() //nolint:errcheck // the same
@@ -388,7 +388,7 @@ func (l *Leader) run(ctx context.Context) {
 	}
 }
 
-// problem tells why it does not go on.
+// problem reports why the leader cannot append.
 func (l *Leader) problem(err error) {
 	text := err.Error()
 	was := ""
@@ -398,7 +398,8 @@ func (l *Leader) problem(err error) {
 	}
 }
 
-// resync finds out where the log ends, and whether this copy's history goes on from there (JS3).
+// resync finds the end of the log, and finds out whether this copy's history continues from there
+// (JS3).
 func (l *Leader) resync(ctx context.Context) error {
 	last, end, err := l.store.last(ctx)
 	if err != nil {
@@ -439,7 +440,7 @@ func (l *Leader) resync(ctx context.Context) error {
 		l.known.put(v, chain)
 		l.has(v, chain)
 		return nil
-	case is == unknown && v == newest: // the next frame shows (Leader.pack)
+	case is == unknown && v == newest: // the next frame decides (Leader.pack)
 		l.has(v, chain)
 		return nil
 	case is == unknown:
@@ -448,13 +449,13 @@ func (l *Leader) resync(ctx context.Context) error {
 	return fmt.Errorf("%w: the log has version %d, which this space, with the same term, does not have: it is an older copy of the space that has led; move it away and follow", ErrFenced, v)
 }
 
-// has notes what the log leads to.
+// has notes the newest version in the log.
 func (l *Leader) has(version, chain uint64) {
 	l.whole = point2{version, chain}
 	l.tell(func(s *Status) { s.Durable, s.Chain = version, chain })
 }
 
-// begin begins the log anew, and appends go on from there.
+// begin begins the log again with a base.
 func (l *Leader) begin(ctx context.Context) error {
 	if _, err := l.sub.Version(); errors.Is(err, everheap.ErrNotKept) {
 		if err := l.sub.Drop(); err != nil {
@@ -468,21 +469,21 @@ func (l *Leader) begin(ctx context.Context) error {
 	if err := l.publishBase(ctx); err != nil {
 		return err
 	}
-	return errMoved // resync reads where that is
+	return errMoved // resync then finds the new end
 }
 
-// want asks for a snapshot, unless there is one by now whose mark is behind another one.
+// want requests a snapshot, unless there is one with a mark after the given one.
 func (l *Leader) want(mark uint64) {
 	select {
 	case l.wanted <- mark:
-	default: // somebody has asked already, or asks again
+	default: // a request is pending, or the follower will ask again
 	}
 }
 
-// anyMark is behind all marks: a snapshot is wanted in any case.
+// anyMark is after all marks: it requests a snapshot in any case.
 const anyMark = math.MaxUint64
 
-// beyond reads the mark behind which a follower needs another one (Follower.askSnapshot).
+// beyond reads the mark after which a follower needs another snapshot (Follower.askSnapshot).
 func beyond(data []byte) uint64 {
 	if mark, err := strconv.ParseUint(string(data), 10, 64); err == nil {
 		return mark
@@ -490,7 +491,7 @@ func beyond(data []byte) uint64 {
 	return anyMark
 }
 
-// hear counts what a follower has, if it is of this history (JS7).
+// hear counts an acknowledgement of a follower, if it is of this history (JS7).
 func (l *Leader) hear(m *nats.Msg) {
 	var a ack
 	if err := json.Unmarshal(m.Data, &a); err != nil || checkWord("copy", a.Copy, 32) != nil {
@@ -501,11 +502,11 @@ func (l *Leader) hear(m *nats.Msg) {
 		return
 	}
 	if err := l.space.Acknowledge(a.Copy, everheap.Version(a.Version)); err != nil {
-		l.o.Log.Warn("what a copy has cannot be noted", "of", a.Copy, "version", a.Version, "error", err)
+		l.o.Log.Warn("cannot note the version of a copy", "of", a.Copy, "version", a.Version, "error", err)
 	}
 }
 
-// beat renews the lease and tells the status, now and then.
+// beat renews the lease and publishes the status, at intervals.
 func (l *Leader) beat(ctx context.Context, token string) {
 	tick := time.NewTicker(min(time.Second, l.o.Lease/4))
 	defer tick.Stop()

@@ -13,7 +13,8 @@ import (
 // errMoved says that the log does not end where a message was to be appended (JS1).
 var errMoved = errors.New("the log has another end")
 
-// store is where copies meet: the log, the object store, and the words that they leave.
+// store has what the copies share in JetStream: the log, the object store, and the key-value store
+// with their reports.
 type store struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
@@ -24,7 +25,7 @@ type store struct {
 	words   jetstream.KeyValue
 }
 
-// names in JetStream.
+// Names in JetStream.
 func streamName(name string) string  { return "EVERHEAP_" + name }
 func subjectName(name string) string { return "everheap." + name + ".log" }
 func ackSubject(name string) string  { return "everheap." + name + ".ack" }
@@ -33,24 +34,25 @@ func promoteSubject(name, copy string) string {
 	return "everheap." + name + ".promote." + copy
 }
 
-// window is how many messages may be on their way at once.
+// window is the maximum number of messages without an acknowledgement.
 const window = 64
 
-// remembered is for how long servers know the IDs of messages: as short as they allow (JS2).
+// remembered is how long servers remember the IDs of messages: the shortest time that they allow
+// (JS2).
 const remembered = 100 * time.Millisecond
 
-// answerAtMost is how long a call waits for the answer of a server (JS11).
+// answerAtMost is the maximum wait of a call for the answer of a server (JS11).
 const answerAtMost = 5 * time.Second
 
-// undated returns a context that ends when ctx does, or is cancelled, but has no deadline: what is
-// called with it waits for no answer longer than answerAtMost (JS11).
+// undated returns a context that ends with ctx, or when it is cancelled, but has no deadline. Without
+// a deadline, each call waits at most answerAtMost for its answer (JS11).
 func undated(ctx context.Context) (context.Context, context.CancelFunc) {
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	return inner, func() { stop(); cancel(context.Canceled) }
 }
 
-// openStore opens what is in JetStream of a space, and creates it if it may.
+// openStore opens the store of a space, and creates it if create is set.
 func openStore(ctx context.Context, nc *nats.Conn, o Options, create bool) (*store, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4*window), jetstream.WithPublishAsyncTimeout(10*time.Second), jetstream.WithDefaultTimeout(answerAtMost))
 	if err != nil {
@@ -69,12 +71,12 @@ func openStore(ctx context.Context, nc *nats.Conn, o Options, create bool) (*sto
 	return s, err
 }
 
-// missing reports whether something is not there in JetStream.
+// missing reports whether an error says that an object does not exist in JetStream.
 func missing(err error) bool {
 	return errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound)
 }
 
-// open finds what is there.
+// open opens an existing store.
 func (s *store) open(ctx context.Context) (err error) {
 	if s.stream, err = s.js.Stream(ctx, streamName(s.name)); err != nil {
 		return err
@@ -86,14 +88,14 @@ func (s *store) open(ctx context.Context) (err error) {
 	return err
 }
 
-// create creates what is not there. What was opened before means it then: it is found by name.
+// create creates the missing parts of the store.
 func (s *store) create(ctx context.Context, o Options) error {
 	_, err := s.js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: streamName(s.name), Subjects: []string{s.subject}, Replicas: o.Replicas,
 		Description: "changes of the Everheap space " + s.name,
 		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardNew,
 		Duplicates:  remembered,
-		AllowDirect: false, // reads come from the server that appends
+		AllowDirect: false, // so that reads come from the server that appends
 	})
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return err
@@ -111,8 +113,8 @@ func (s *store) create(ctx context.Context, o Options) error {
 	return err
 }
 
-// last returns the last message of the log; nil: it is empty. end is the sequence that the next
-// message has to expect.
+// last returns the last message of the log, or nil if the log is empty. end is the sequence that the
+// next message must expect.
 func (s *store) last(ctx context.Context) (m *message, end uint64, err error) {
 	for {
 		info, err := s.stream.Info(ctx)
@@ -130,12 +132,12 @@ func (s *store) last(ctx context.Context) (m *message, end uint64, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
-		if raw.Sequence < end { // the last ones were deleted, and their numbers stay
+		if raw.Sequence < end { // the last messages were deleted, but their numbers remain used
 			next, err := s.at(ctx, raw.Sequence+1)
 			if err != nil {
 				return nil, 0, err
 			}
-			if next != nil { // more came meanwhile
+			if next != nil { // more messages came meanwhile
 				continue
 			}
 		}
@@ -144,7 +146,7 @@ func (s *store) last(ctx context.Context) (m *message, end uint64, err error) {
 	}
 }
 
-// at returns the first message of the log from a sequence on; nil: there is none.
+// at returns the first message of the log from a sequence on, or nil.
 func (s *store) at(ctx context.Context, seq uint64) (*message, error) {
 	raw, err := s.stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(s.subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -157,8 +159,8 @@ func (s *store) at(ctx context.Context, seq uint64) (*message, error) {
 	return &m, err
 }
 
-// find returns the first message from a sequence on, up to the last one, for which ok holds, which
-// holds for all after one for which it does; nil: there is none.
+// find returns the first message in a range of sequences for which ok is true, or nil. If ok is true
+// for a message, it must be true for all later ones.
 func (s *store) find(ctx context.Context, from, last uint64, ok func(*message) bool) (found *message, err error) {
 	for from <= last {
 		mid := from + (last-from)/2
@@ -167,7 +169,7 @@ func (s *store) find(ctx context.Context, from, last uint64, ok func(*message) b
 			return nil, err
 		}
 		switch {
-		case m == nil || m.seq > last: // nothing is left from mid on
+		case m == nil || m.seq > last: // no messages from mid on
 			if mid == from {
 				return found, nil
 			}
@@ -185,27 +187,26 @@ func (s *store) find(ctx context.Context, from, last uint64, ok func(*message) b
 	return found, nil
 }
 
-// version returns the first message with a version in it or behind it, of those that follow the
-// newest base; nil: there is none.
+// version returns the first message after the newest base that reaches a version, or nil.
 func (s *store) version(ctx context.Context, last *message, v uint64) (*message, error) {
 	return s.find(ctx, max(last.note.Base, 1), last.seq, func(m *message) bool { return m.note.Version >= v })
 }
 
-// append publishes one message behind the last one, and waits for it. errMoved: the log has another
-// end, and nothing was stored.
+// append publishes one message at the end of the log, and waits for the acknowledgement. The error
+// errMoved says that the log has another end, and that the message was not stored.
 func (s *store) append(ctx context.Context, m *message, end uint64) error {
 	m.seq = end + 1
 	ack, err := s.js.PublishMsg(ctx, m.encode(s.subject), jetstream.WithExpectLastSequence(end), jetstream.WithExpectStream(streamName(s.name)))
 	return placed(ack, err, end+1)
 }
 
-// send is append without the waiting.
+// send is append without the wait.
 func (s *store) send(m *message, end uint64) (jetstream.PubAckFuture, error) {
 	m.seq = end + 1
 	return s.js.PublishMsgAsync(m.encode(s.subject), jetstream.WithExpectLastSequence(end), jetstream.WithExpectStream(streamName(s.name)), jetstream.WithRetryAttempts(0))
 }
 
-// placed returns the error of a message that was to get a sequence.
+// placed returns an error unless a message got its expected sequence.
 func placed(ack *jetstream.PubAck, err error, seq uint64) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant) {

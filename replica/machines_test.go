@@ -19,26 +19,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What can become of the disks of TestCluster's machines.
+// Faults of the disks of TestCluster's machines.
 
-// diskSize is what a machine's disk has for the files of the space and of the server.
+// diskSize is the size of a machine's disk, for the files of the space and of the server.
 const diskSize = 256 << 20
 
 func init() { proctest.Children["watched"] = watchedChild }
 
-// muted is held for good by a child whose machine has no power any more: it says nothing.
+// muted is locked for good by a child whose machine has lost power: the child prints nothing more.
 var muted sync.RWMutex
 
-// say tells the test something.
+// say prints a line for the test.
 func say(words ...any) {
 	muted.RLock()
 	defer muted.RUnlock()
 	proctest.Say(words...)
 }
 
-// watchedChild is a copy and a client in one process, so that all that they do to the files can be watched. When it
-// is told so its machine loses power: the child says nothing more, to the test or to other machines, and writes what
-// may be on its disk then.
+// watchedChild is a copy and a client in one process, so that the test can record all their writes to
+// files. On command its machine loses power: the child sends nothing more, to the test or to other
+// machines, and writes an image of its disk after the power loss.
 func watchedChild(dir string) error {
 	n := machine()
 	space := spaceDir(dir, n)
@@ -47,7 +47,7 @@ func watchedChild(dir string) error {
 	disk.Follow(func(name string) bool {
 		return strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "changes-") || strings.HasPrefix(name, "replica")
 	})
-	var other atomic.Bool // the copy has begun anew with a snapshot: files of two spaces have one name
+	var other atomic.Bool // the copy has begun again with a snapshot: files of two spaces have the same name
 	open := func(path string, flag int, perm os.FileMode) (mapping.File, error) {
 		if filepath.Dir(path) != space {
 			other.Store(true)
@@ -86,7 +86,7 @@ func watchedChild(dir string) error {
 	return <-ends
 }
 
-// cut takes the power of a machine away: what was not synced is there in part.
+// cut makes a machine lose power: data that were not synced survive in part.
 func (c *cluster) cut(n int, r *rand.Rand, pause func()) string {
 	name := fmt.Sprint("watched", n)
 	for _, what := range []string{"client", "copy"} {
@@ -120,8 +120,8 @@ func (c *cluster) cut(n int, r *rand.Rand, pause func()) string {
 	return fmt.Sprintf("cut the power of %d (policy %d, image: %s)", n, policy, image)
 }
 
-// fill leaves nothing free on the disk of a machine for a while. A server that has no room gives JetStream up until
-// it is started anew.
+// fill fills the disk of a machine for a while. A server without room disables JetStream until it is
+// restarted.
 func (c *cluster) fill(n int, pause func()) string {
 	path := filepath.Join(diskDir(c.dir, n), "ballast")
 	f, err := os.Create(path)

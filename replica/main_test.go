@@ -63,7 +63,7 @@ func (j *jetStream) stop() {
 	j.WaitForShutdown()
 }
 
-// connect returns a connection that comes back.
+// connect returns a connection that reconnects.
 func (j *jetStream) connect(t testing.TB) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(fmt.Sprintf("nats://127.0.0.1:%d", j.opts.Port), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(0, 0))
@@ -83,7 +83,7 @@ func testOptions(t testing.TB, copy string) Options {
 	return Options{Stream: "s", Copy: copy, Log: log, Lease: time.Second, Open: []everheap.Option{everheap.WithMaxSize(256 << 20), everheap.WithFlushInterval(5 * time.Millisecond)}}
 }
 
-// soon is a context for what should take a moment.
+// soon returns a context for a quick operation.
 func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), spacetest.Patience)
 	t.Cleanup(cancel)
@@ -114,7 +114,7 @@ func mustFollow(t testing.TB, nc *nats.Conn, dir string, o Options) *Follower {
 	return f
 }
 
-// await waits until something is so.
+// await waits until ok returns true.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !spacetest.Wait(spacetest.Patience, ok) {
@@ -122,7 +122,7 @@ func await(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// caught waits until a follower has what a leader's space has.
+// caught waits until a follower has the newest version of a leader's space.
 func caught(t testing.TB, s *everheap.Space, f *Follower) {
 	t.Helper()
 	v, err := newestOf(s)
@@ -134,7 +134,7 @@ func caught(t testing.TB, s *everheap.Space, f *Follower) {
 	}
 }
 
-// alike compares what two spaces hold.
+// alike compares the contents of two spaces.
 func alike(t testing.TB, got, want *everheap.Space) {
 	t.Helper()
 	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, got)), spacetest.ReadDump(t, spacetest.BackupOf(t, want)))

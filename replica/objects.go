@@ -12,14 +12,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// An object of the object store is messages of one subject, its chunks, and one that tells what they make up.
-// The client's own Put and Get do the same, but Get has five seconds for all of an object, or as long as its
-// context has; Put sends all chunks at once, each of which has five seconds, and may leave a goroutine behind. Here a
-// few are on their way at a time, and each has its time: a slow server is told from one that is gone (JS11).
+// An object of the object store consists of messages of one subject, its chunks, and a message that
+// describes them. The client library's Put and Get do the same, but with other limits: Get has five
+// seconds for a whole object, or the time of its context; Put sends all chunks at once, with five
+// seconds for each, and may leave a goroutine behind. Here a few chunks are in transit at a time, and
+// each has its own limit. So a slow server is distinguished from one that is gone (JS11).
 
 const (
 	chunkSize   = 128 << 10
-	chunkWindow = 16 // chunks that are on their way at once
+	chunkWindow = 16 // chunks without an acknowledgement
 )
 
 func chunkSubject(bucket, id string) string { return "$O." + bucket + ".C." + id }
@@ -27,7 +28,7 @@ func metaSubject(bucket, name string) string {
 	return "$O." + bucket + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
-// put stores an object, in the place of one that has the name.
+// put stores an object, and replaces an object of the same name.
 func (s *store) put(ctx context.Context, name, description string, r io.Reader) error {
 	was, err := s.objects.GetInfo(ctx, name, jetstream.GetObjectInfoShowDeleted())
 	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
@@ -49,7 +50,7 @@ func (s *store) put(ctx context.Context, name, description string, r io.Reader) 
 	return err
 }
 
-// putChunks stores the chunks of an object, and notes what they make up.
+// putChunks stores the chunks of an object, and sets their number, size and digest in info.
 func (s *store) putChunks(ctx context.Context, info *jetstream.ObjectInfo, r io.Reader) error {
 	digest := sha256.New()
 	var air []jetstream.PubAckFuture
@@ -94,7 +95,7 @@ func (s *store) dropChunks(ctx context.Context, id string) error {
 	return err
 }
 
-// get writes what there is of an object.
+// get writes the existing chunks of an object to w.
 func (s *store) get(ctx context.Context, info *jetstream.ObjectInfo, w io.Writer) error {
 	consumer, err := s.js.OrderedConsumer(ctx, "OBJ_"+info.Bucket, jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{chunkSubject(info.Bucket, info.NUID)}, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1})

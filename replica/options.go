@@ -17,11 +17,11 @@ import (
 var (
 	// ErrFenced: another copy leads. The space was made a replica.
 	ErrFenced = errors.New("another copy leads")
-	// ErrLeads: this copy leads already, or the leader is alive and was not asked to stop.
+	// ErrLeads: this copy leads already, or the leader is alive and was not stopped.
 	ErrLeads = errors.New("the leader is alive")
-	// ErrBehind: the copy lacks what others have, so it must not lead.
+	// ErrBehind: the copy lacks versions that others have, so it must not lead.
 	ErrBehind = errors.New("the copy lacks changes")
-	// ErrUnknown: it cannot be told whether the log is part of the space's history.
+	// ErrUnknown: it is unknown whether the log is part of the space's history.
 	ErrUnknown = errors.New("the log does not lead to this space")
 	// ErrInUse: another process of this machine leads or follows with this space.
 	ErrInUse = errors.New("another process replicates this space")
@@ -30,36 +30,36 @@ var (
 // Options say how a space is replicated. The zero value of every field but Stream is useful.
 type Options struct {
 	Stream string // name of the space for all copies: letters, digits, - and _; required
-	Copy   string // name of this copy; the host's name otherwise
-	Lead   string // what writers to a replica are told about this copy when it leads; Copy otherwise
+	Copy   string // name of this copy; by default the host's name
+	Lead   string // what writers to a replica are told about this copy when it leads; by default Copy
 
-	StateDir string // for what a copy must remember, and for tails; beside the space otherwise
+	StateDir string // directory for the memory of the copy, and for tails; by default beside the space
 
-	Replicas int   // how many JetStream servers keep the log, when it is created; 1 otherwise
+	Replicas int   // how many JetStream servers keep the log, when it is created; by default 1
 	Keep     int64 // bytes of frames that the space keeps for the log; see everheap.Space.Subscribe
-	// ConfirmAfter is how long frames are kept that JetStream has acknowledged, if Keep suffices:
-	// more than its sync_interval, 5 minutes otherwise.
+	// ConfirmAfter is how long the space keeps frames that JetStream has acknowledged, if Keep
+	// suffices. It should be longer than JetStream's sync_interval; by default 5 minutes.
 	ConfirmAfter time.Duration
 
-	// SnapshotBytes is after how many bytes of frames the leader makes a snapshot: 64 MiB
-	// otherwise, but never less than the newest snapshot is large.
+	// SnapshotBytes is the number of bytes of frames after which the leader makes a snapshot; by
+	// default 64 MiB. It is never less than the size of the newest snapshot.
 	SnapshotBytes int64
-	Snapshots     int // how many snapshots are kept; 2 otherwise
+	Snapshots     int // how many snapshots are kept; by default 2
 
-	Lease time.Duration // how long a leader may be silent before another may claim; 10 s otherwise
-	// PromoteAfter lets a follower claim by itself when the leader was silent for so long, at
+	Lease time.Duration // how long a leader may be silent before another copy may claim; by default 10 s
+	// PromoteAfter lets a follower claim by itself when the leader has been silent for so long; at
 	// least Lease. 0: never.
 	PromoteAfter time.Duration
-	Force        bool // Lead claims a log of which it cannot be told whether it leads to the space
+	Force        bool // Lead claims the log even if it is unknown whether the log is part of the space's history
 
 	Open     []everheap.Option // for the space of a follower
-	Log      *slog.Logger      // where to tell what happens; slog.Default otherwise
-	OnStatus func(Status)      // is called about once a second, for metrics
+	Log      *slog.Logger      // for events; by default slog.Default
+	OnStatus func(Status)      // called about once a second, for metrics
 
 	batch   int // bytes in one message, in tests
 	deliver func(message) []message
 
-	named bool // the log says the stream and the copy
+	named bool // Log has the names of the stream and the copy
 }
 
 // Defaults.
@@ -70,7 +70,7 @@ const (
 	defaultLease         = 10 * time.Second
 )
 
-// complete fills in what was left out, and verifies the rest.
+// complete sets the defaults, and verifies the other fields.
 func (o Options) complete(dir string) (Options, error) {
 	if err := checkWord("stream", o.Stream, 20); err != nil {
 		return o, err
@@ -94,7 +94,7 @@ func (o Options) complete(dir string) (Options, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	if !o.named { // Run completes them before Lead and Follow do
+	if !o.named { // Run calls complete before Lead and Follow do
 		o.Log, o.named = o.Log.With("stream", o.Stream, "copy", o.Copy), true
 	}
 	setDefault(&o.Replicas, 1)
@@ -115,7 +115,7 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 	}
 }
 
-// checkWord refuses what JetStream does not take as a part of names and subjects.
+// checkWord refuses a name that JetStream does not accept in names and subjects.
 func checkWord(what, word string, most int) error {
 	ok := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'

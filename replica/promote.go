@@ -12,13 +12,13 @@ import (
 )
 
 // Promote lets the copy take over: it claims the log when it has applied all of it (JS8). When it
-// returns nil the follower has ended, with ErrLeads as its Err, and Lead with the same Options
-// goes on. After an error the copy follows as before, unless the error is that of ctx: it is perhaps
-// not known yet whether it leads, and Done is closed if it does.
+// returns nil, the follower has ended with ErrLeads as its Err; then call Lead with the same Options.
+// After an error the copy follows as before. Only if the error is that of ctx, the claim may still
+// succeed: then Done is closed.
 //
-// Errors: ErrLeads, if the leader is alive, or another copy was faster; ErrBehind, if another copy has
-// said that it has more than the log and this copy; ErrUnknown. With force the copy does
-// not ask whether the leader is alive, nor what other copies have.
+// Errors: ErrLeads, if the leader is alive, or another copy was faster; ErrBehind, if another copy
+// has reported a newer version than the log and this copy have; ErrUnknown. With force the copy
+// ignores whether the leader is alive, and what other copies have.
 func (f *Follower) Promote(ctx context.Context, force bool) error {
 	ctx, cancel := undated(ctx) // JS11
 	defer cancel()
@@ -43,7 +43,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 		if !again {
 			return err
 		}
-		if ctx.Err() == nil || why == nil { // else it says only that the context has ended
+		if ctx.Err() == nil || why == nil { // otherwise the error would only say that the context has ended
 			why = err
 		}
 		select {
@@ -62,7 +62,7 @@ func (f *Follower) Promote(ctx context.Context, force bool) error {
 	}
 }
 
-// claim claims the log if the copy has what is in it; again says that this can still come.
+// claim claims the log if the copy has all of it; again says that a later attempt may succeed.
 func (f *Follower) claim(ctx context.Context, term uint64, force bool) (again bool, err error) {
 	f.hold.Lock()
 	defer f.hold.Unlock()
@@ -88,7 +88,7 @@ func (f *Follower) claim(ctx context.Context, term uint64, force bool) (again bo
 	}
 	m := message{note: n}
 	err = f.store.append(ctx, &m, end)
-	for err != nil { // it is there, or it can never be there any more, once another message is (JS1)
+	for err != nil { // the claim is in the log, or another message is there, and the claim can never be stored (JS1)
 		now, at, err2 := f.store.last(ctx)
 		if err2 == nil && now != nil && now.note.Token == n.Token {
 			break
@@ -107,8 +107,8 @@ func (f *Follower) claim(ctx context.Context, term uint64, force bool) (again bo
 	return false, nil
 }
 
-// hasAll returns an error unless the space has everything in the log, and nothing that is not of its
-// history; again says that this can still come.
+// hasAll returns an error unless the space has all versions in the log, and the log is part of its
+// history; again says that a later attempt may succeed.
 func (f *Follower) hasAll(ctx context.Context, last *message, force bool) (again bool, err error) {
 	v, chain := last.whole()
 	at := f.applied()
@@ -124,7 +124,7 @@ func (f *Follower) hasAll(ctx context.Context, last *message, force bool) (again
 		}
 		is, err := relate(ctx, f.replica.Space(), v, chain)
 		if err == nil && is != same && !force {
-			err = fmt.Errorf("%w: the copy has version %d, the log ends with %d, and it cannot be told whether that leads there", ErrUnknown, at.version, v)
+			err = fmt.Errorf("%w: the copy has version %d, the log ends with %d, and it is unknown whether that is the same history", ErrUnknown, at.version, v)
 		}
 		if err != nil {
 			return false, err
@@ -137,7 +137,7 @@ func (f *Follower) hasAll(ctx context.Context, last *message, force bool) (again
 	if err != nil {
 		return true, err
 	}
-	for _, c := range append(f.ask(ctx), all...) { // who answers is named before who has left word, and is perhaps gone
+	for _, c := range append(f.ask(ctx), all...) { // a copy that answers is named before a copy that has only left a report and may be gone
 		if c.Copy != f.o.Copy && c.Term >= last.note.Term && c.Durable > at.version {
 			return true, fmt.Errorf("%w: JetStream has lost what follows version %d, and %s has version %d: promote that, or wait for it, or force", ErrBehind, v, c.Copy, c.Durable)
 		}
@@ -145,7 +145,7 @@ func (f *Follower) hasAll(ctx context.Context, last *message, force bool) (again
 	return false, nil
 }
 
-// awaitSilence returns when the leader has not renewed its lease for as long as that is.
+// awaitSilence waits until the leader has not renewed its lease for the length of the lease.
 func (f *Follower) awaitSilence(ctx context.Context) error {
 	if f.silent() >= f.o.Lease {
 		return nil
@@ -166,7 +166,7 @@ func (f *Follower) awaitSilence(ctx context.Context) error {
 	return err
 }
 
-// silent returns for how long the lease was seen not to change.
+// silent returns how long the lease has not changed, as observed by this copy.
 func (f *Follower) silent() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,7 +176,7 @@ func (f *Follower) silent() time.Duration {
 	return time.Since(f.mu.heard)
 }
 
-// claimAlone takes over since the leader was silent for too long.
+// claimAlone takes over because the leader was silent for too long.
 func (f *Follower) claimAlone(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, f.o.Lease)
 	defer cancel()
@@ -202,14 +202,14 @@ func whoSubject(name string) string { return "everheap." + name + ".who" }
 
 const answerIn = 300 * time.Millisecond
 
-// ask returns what followers say that can be reached.
+// ask returns the answers of all reachable followers.
 func (f *Follower) ask(ctx context.Context) (all []Status) {
 	inbox := f.store.nc.NewInbox()
 	sub, err := f.store.nc.SubscribeSync(inbox)
 	if err != nil {
 		return nil
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // nobody writes to the inbox again
+	defer sub.Unsubscribe() //nolint:errcheck // no message comes to this inbox again
 	if err := f.store.nc.PublishRequest(whoSubject(f.o.Stream), inbox, nil); err != nil {
 		return nil
 	}
@@ -227,7 +227,7 @@ func (f *Follower) ask(ctx context.Context) (all []Status) {
 	}
 }
 
-// listen answers who asks what the copy has, and who wants it to take over.
+// listen answers requests for the status of the copy, and requests to take over.
 func (f *Follower) listen(ctx context.Context) {
 	nc := f.store.nc
 	who, err := nc.Subscribe(whoSubject(f.o.Stream), func(m *nats.Msg) {
@@ -243,10 +243,10 @@ func (f *Follower) listen(ctx context.Context) {
 		f.o.Log.Warn("cannot be asked", "error", err)
 		return
 	}
-	defer who.Unsubscribe() //nolint:errcheck // it ends with the connection at the latest
+	defer who.Unsubscribe() //nolint:errcheck // the connection ends it at the latest
 	promote, err := nc.Subscribe(promoteSubject(f.o.Stream, f.o.Copy), func(m *nats.Msg) {
 		text := "ok"
-		// Not ctx: that ends when the claim was made.
+		// Not ctx, which ends with a successful claim.
 		short, cancel := context.WithTimeout(context.Background(), f.o.Lease+30*time.Second)
 		defer cancel()
 		if err := f.Promote(short, string(m.Data) == "force"); err != nil {
@@ -264,7 +264,7 @@ func (f *Follower) listen(ctx context.Context) {
 	<-ctx.Done()
 }
 
-// AskPromote asks a copy that follows, wherever it is, to take over; see Follower.Promote.
+// AskPromote asks a following copy, on any machine, to take over; see Follower.Promote.
 func AskPromote(ctx context.Context, nc *nats.Conn, stream, copy string, force bool) error {
 	if err := errors.Join(checkWord("stream", stream, 20), checkWord("copy", copy, 32)); err != nil {
 		return err
@@ -286,7 +286,7 @@ func AskPromote(ctx context.Context, nc *nats.Conn, stream, copy string, force b
 	return nil
 }
 
-// Overview returns what the copies of a space have said last, and what the log has.
+// Overview returns the last reports of the copies of a space, and the state of the log.
 func Overview(ctx context.Context, nc *nats.Conn, stream string) (o Log, err error) {
 	if err := checkWord("stream", stream, 20); err != nil {
 		return o, err
@@ -320,16 +320,16 @@ func Overview(ctx context.Context, nc *nats.Conn, stream string) (o Log, err err
 	return o, nil
 }
 
-// Log says what the log of a space has.
+// Log is the state of the log of a space.
 type Log struct {
-	Leader        string    // who has claimed it
-	Renewed       time.Time // when the leader has said last that it is alive, by its clock
+	Leader        string    // the copy that has claimed it
+	Renewed       time.Time // when the leader last renewed its lease, by its clock
 	Term          uint64
 	Version       uint64    // the newest one
-	Time          time.Time // when that was published, by the leader's clock
+	Time          time.Time // when Version was published, by the leader's clock
 	Messages      uint64
 	Bytes         uint64
-	Snapshot      uint64 // version of the newest one
+	Snapshot      uint64 // version of the newest snapshot
 	SnapshotBytes int64
 	Copies        []Status
 }

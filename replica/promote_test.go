@@ -28,7 +28,7 @@ func takeOver(t testing.TB, nc *nats.Conn, f *Follower, o Options, force bool) (
 	return mustLead(t, nc, s, o), s
 }
 
-// tails returns the tails that a copy has kept, and how many frames there are in them.
+// tails returns the tails that a copy has kept, and the number of their frames.
 func tails(t testing.TB, stateDir string) (files []string, frames int) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(stateDir, "tail-*.frames"))
@@ -39,8 +39,8 @@ func tails(t testing.TB, stateDir string) (files []string, frames int) {
 	return files, frames
 }
 
-// A follower takes over while the leader believes to lead. The leader's space takes no writes any more
-// and says who leads; what the log has not is kept as a file, and the copy joins.
+// A follower takes over while the leader believes that it leads. The leader's space refuses writes
+// and names the new leader; the frames that the log lacks are kept in a file, and the copy joins.
 func TestPromote_LeaderAlive(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -63,7 +63,7 @@ func TestPromote_LeaderAlive(t *testing.T) {
 	mm, err := everheap.OpenMap[int, string](s, "m")
 	spacetest.Must(t, err)
 	spacetest.ExpectError(t, mm.Set(s, 1, ""), everheap.ErrReadOnly, "write to its leader: b")
-	// It joins, and goes on from its own space: everything that it had is in the log.
+	// The copy joins, and continues from its own space, since the log has all of its versions.
 	dir := s.Stats().Dir
 	spacetest.Must(t, s.Close())
 	g := mustFollow(t, js.connect(t), dir, oa)
@@ -87,7 +87,8 @@ func TestPromote_LeaderAlive(t *testing.T) {
 	alike(t, h.Space(), s3)
 }
 
-// What a leader has committed while it was cut off is its tail: a file has it, and the copy begins anew (JS10).
+// The versions that a leader has committed while it was cut off are its tail: the copy keeps them in
+// a file, and begins again with a snapshot (JS10).
 func TestPromote_TailIsKept(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -99,7 +100,7 @@ func TestPromote_TailIsKept(t *testing.T) {
 	fill(t, s, 0, 50, 100)
 	caught(t, s, f)
 	spacetest.Must(t, l.Stop())
-	fill(t, s, 50, 80, 100) // nobody gets it
+	fill(t, s, 50, 80, 100) // no copy gets these
 	m, s2 := takeOver(t, js.connect(t), f, ob, false)
 	fill(t, s2, 50, 60, 50)
 	_, err := Lead(soon(t), cut, s, oa)
@@ -124,7 +125,7 @@ func TestPromote_TailIsKept(t *testing.T) {
 	spacetest.Must(t, m.Stop())
 }
 
-// Of several that claim at once one leads, and the others follow it (JS1).
+// If several copies claim at once, one leads, and the others follow it (JS1).
 func TestPromote_Race(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -159,8 +160,8 @@ func TestPromote_Race(t *testing.T) {
 	}
 }
 
-// A copy that has what JetStream has lost must lead, and no other: no Update that has waited for a
-// copy is lost (JS8, JS9).
+// When JetStream has lost messages, only the copy that has their versions may lead: no Update that
+// has waited for a copy is lost (JS8, JS9).
 func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -181,7 +182,7 @@ func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
 		o, err := Overview(soon(t), js.connect(t), "s")
 		return err == nil && len(o.Copies) > 0 && o.Copies[0].Copy == "a" && o.Copies[0].Durable == l.Status().Version
 	})
-	spacetest.Must(t, l.Stop()) // its machine is gone
+	spacetest.Must(t, l.Stop()) // the leader's machine is gone
 	lose(t, js, "s", 10)
 	g = mustFollow(t, js.connect(t), dirC, oc)
 	short, cancel := context.WithTimeout(soon(t), 3*time.Second)
@@ -196,7 +197,7 @@ func TestPromote_LogHasLostWhatACopyHas(t *testing.T) {
 	spacetest.View(t, s2, func(tx *everheap.Tx) error {
 		m, err := everheap.OpenMap[int, string](tx, "m")
 		if err == nil && m.Peek(tx, 99) == nil {
-			t.Error("what was acknowledged is lost")
+			t.Error("an acknowledged entry is lost")
 		}
 		return err
 	})
@@ -267,7 +268,7 @@ func TestRun_TakesOverAlone(t *testing.T) {
 			return err == nil && o.Leader != leader
 		})
 		await(t, "a write that a copy has", func() bool { return set(100+i) == nil })
-		start(leader, AsLeader) // what it was told once; now it follows
+		start(leader, AsLeader) // its original role; now it follows
 		for name, dir := range dirs {
 			for k := range i + 1 {
 				await(t, name+" has what was acknowledged", func() bool { return hasKey(t, dir, k) && hasKey(t, dir, 100+k) })
@@ -279,8 +280,8 @@ func TestRun_TakesOverAlone(t *testing.T) {
 	}
 }
 
-// A disk was full while a leader was cut off: of some of its tail there are no frames. Those that there are make
-// the file, the space that is put aside has the rest, and the copy joins all the same (JS10).
+// A disk was full while a leader was cut off, so a part of its tail has no frames. The file gets the
+// existing frames, the space put aside has the rest, and the copy joins nevertheless (JS10).
 func TestPromote_TailWithoutFrames(t *testing.T) {
 	t.Parallel()
 	js := startJetStream(t)
@@ -320,7 +321,7 @@ func TestPromote_TailWithoutFrames(t *testing.T) {
 		t.Fatalf("put aside: %v", asides)
 	}
 	if !hasKey(t, asides[0], 79) {
-		t.Error("what is put aside lacks what the leader had committed")
+		t.Error("the space put aside lacks a committed entry")
 	}
 	spacetest.Must(t, m.Stop())
 }

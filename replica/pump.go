@@ -9,19 +9,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// flying is a message that was sent, and not acknowledged yet.
+// flying is a message that is sent but not acknowledged yet.
 type flying struct {
 	message
 	future jetstream.PubAckFuture
 }
 
 const (
-	checkEvery  = 2 * time.Second  // whether the log still ends where it should
-	quietAtMost = 15 * time.Second // without an acknowledgement of what was sent
+	checkEvery  = 2 * time.Second  // interval for verifying the end of the log
+	quietAtMost = 15 * time.Second // maximum time without an acknowledgement
 )
 
-// pump appends frames to the log from where it ends, many messages at a time, until something is not
-// as it should be. It returns errMoved if the log does not end where it was to.
+// pump appends frames at the end of the log, many messages at a time, until an error. It returns
+// errMoved if the log has another end than expected.
 func (l *Leader) pump(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -36,7 +36,7 @@ func (l *Leader) pump(ctx context.Context) error {
 		in, snaps := frames, l.snapshots
 		if len(air) > 0 {
 			first, bad = air[0].future.Ok(), air[0].future.Err()
-			snaps = nil // a mark comes when everything before it is acknowledged (JS4)
+			snaps = nil // send a mark only when all messages before it are acknowledged (JS4)
 		}
 		if len(air) >= window || l.waiting() {
 			in = nil
@@ -70,11 +70,11 @@ func (l *Leader) pump(ctx context.Context) error {
 	}
 }
 
-// waiting reports whether a snapshot is made and waits to be announced: nothing more is sent until
-// then, so that it gets its turn.
+// waiting reports whether a finished snapshot waits to be announced. Then the leader sends no more
+// frames until it is announced.
 func (l *Leader) waiting() bool { return len(l.snapshots) > 0 }
 
-// source yields the frames after what the log has.
+// source yields the frames after the newest version in the log.
 func (l *Leader) source(ctx context.Context) (<-chan everheap.Frame, <-chan error) {
 	frames, failed := make(chan everheap.Frame, 1024), make(chan error, 1)
 	from := l.whole.version
@@ -94,7 +94,7 @@ func (l *Leader) source(ctx context.Context) (<-chan everheap.Frame, <-chan erro
 	return frames, failed
 }
 
-// pack adds a frame to what is to be sent, if it follows what the log has.
+// pack adds a frame to the messages to send, if it follows the newest version in the log.
 func (l *Leader) pack(f everheap.Frame) ([]message, error) {
 	if v := uint64(f.Version()); v != l.tip.version+1 || beforeOf(f) != l.tip.chain {
 		return nil, fmt.Errorf("%w: version %d of the space does not follow version %d there", errMoved, v, l.tip.version)
@@ -103,7 +103,7 @@ func (l *Leader) pack(f everheap.Frame) ([]message, error) {
 	return l.packer.add(f), nil
 }
 
-// fly sends a frame, with those that are there already.
+// fly sends a frame, together with all frames that are available.
 func (l *Leader) fly(air []flying, frames <-chan everheap.Frame, f everheap.Frame) ([]flying, error) {
 	full, err := l.pack(f)
 	for err == nil && len(full) == 0 {
@@ -160,7 +160,7 @@ func (l *Leader) snap(ctx context.Context) {
 	}()
 }
 
-// announce marks a snapshot in the log, which has its version by now; or waits for that.
+// announce marks a snapshot in the log if the log has its version, or waits for that.
 func (l *Leader) announce(ctx context.Context, s made) error {
 	if s.err != nil {
 		l.o.Log.Warn("no snapshot could be made", "error", s.err)
@@ -184,7 +184,7 @@ func (l *Leader) announce(ctx context.Context, s made) error {
 		return err
 	}
 	if m != nil && m.note.Kind == kindBase && s.version < m.note.Version {
-		return nil // the log has begun anew meanwhile
+		return nil // the log has begun again meanwhile
 	}
 	if m != nil {
 		from = m.seq
@@ -198,8 +198,8 @@ func (l *Leader) announce(ctx context.Context, s made) error {
 	return l.store.prune(ctx, l.o.Snapshots)
 }
 
-// check does what is to be done now and then: confirms frames, and looks whether JetStream has what
-// it has acknowledged.
+// check runs at intervals: it confirms frames, and verifies that JetStream still has the messages
+// that it has acknowledged.
 func (l *Leader) check(ctx context.Context, quiet bool) error {
 	if l.whole.version > 0 {
 		if err := l.keeper.safe(l.whole.version, l.space); err != nil {

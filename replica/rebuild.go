@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rebuild replaces the space by the newest snapshot that is whole, if there is one that helps; the
-// space that there was stays beside (JS6).
+// rebuild replaces the space by the newest undamaged snapshot, if that helps. It keeps the old space
+// beside the new one (JS6).
 func (f *Follower) rebuild(ctx context.Context, why error) error {
 	newest, err := f.store.newestMark(ctx)
 	if err != nil {
@@ -23,7 +23,7 @@ func (f *Follower) rebuild(ctx context.Context, why error) error {
 	}
 	for mark := newest; mark != nil; mark, err = f.store.markBefore(ctx, mark) {
 		if at := f.applied().version; f.replica != nil && mark.note.Of <= at && mark.note.Of == f.restart {
-			break // it was begun with already, and leads here again
+			break // the copy has begun with it before, and would fail again
 		}
 		if f.damaged[mark.seq] {
 			continue
@@ -45,7 +45,8 @@ func (f *Follower) rebuild(ctx context.Context, why error) error {
 	return fmt.Errorf("waits for a newer snapshot: %w", why)
 }
 
-// askSnapshot asks the leader for another snapshot than the newest one; nil: there is none.
+// askSnapshot asks the leader for a newer snapshot than the newest one, which is nil if there is
+// none.
 func (f *Follower) askSnapshot(newest *message) error {
 	var data []byte
 	if newest != nil {
@@ -54,7 +55,7 @@ func (f *Follower) askSnapshot(newest *message) error {
 	return f.store.nc.Publish(askSubject(f.o.Stream), data)
 }
 
-// beginWith replaces the space by a snapshot. errDamaged: that cannot be done with this one.
+// beginWith replaces the space by a snapshot. The error is errDamaged if the snapshot is damaged.
 func (f *Follower) beginWith(ctx context.Context, mark *message, why error) error {
 	f.o.Log.Info("begins with a snapshot", "version", mark.note.Of, "bytes", mark.note.Size, "because", why)
 	file, err := f.store.download(ctx, mark, f.memory.dir)
@@ -85,8 +86,8 @@ func (f *Follower) beginWith(ctx context.Context, mark *message, why error) erro
 	return nil
 }
 
-// replace puts a replica made of a backup in the place of the space. There is no moment without a space
-// there: a program that opens it would create one.
+// replace replaces the space by a replica made from a backup. The directory exists at every moment:
+// otherwise a program that opens the space would create a new one.
 func (f *Follower) replace(mark *message, backup io.Reader) error {
 	backup = bufio.NewReaderSize(backup, 1<<20)
 	lead := leadText(mark.note.Lead)
@@ -106,12 +107,12 @@ func (f *Follower) replace(mark *message, backup io.Reader) error {
 	}
 	aside, err := setAside(next, f.dir)
 	if err == nil {
-		f.o.Log.Warn("the space was put aside; remove it when nobody needs it", "directory", aside)
+		f.o.Log.Warn("the space was put aside; remove it when it is no longer needed", "directory", aside)
 	}
 	return err
 }
 
-// restored returns the error of a restore: errDamaged if the backup is.
+// restored returns the error of a restore, as errDamaged if the backup is damaged.
 func restored(mark *message, err error) error {
 	if errors.Is(err, everheap.ErrCorrupt) {
 		return damaged(mark, err)

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// follow applies what is in the log from the version of the space on. errSeek: something is missing
-// or damaged.
+// follow applies the log from the version of the space on. The error errSeek says that a message is
+// missing or damaged.
 func (f *Follower) follow(ctx context.Context) error {
 	if f.stale {
 		return fmt.Errorf("%w: the space has changes that the log has not", errRebuild)
@@ -55,15 +55,15 @@ func (f *Follower) follow(ctx context.Context) error {
 	}
 }
 
-// got is a message that has come, or why none comes any more.
+// got is a received message, or the error that ends the receiving.
 type got struct {
 	message
 	err error
 }
 
-// messages yields those of the log from a sequence on, until the context ends. What receives them may
-// wait without end for a server that has changed; so it is a goroutine of its own, and the follower
-// looks for itself whether something is missing (Follower.idle).
+// messages yields the messages of the log from a sequence on, until the context ends. The client
+// library may wait without limit when a server has changed. So the receiving has a goroutine of its
+// own, and the follower itself finds out whether messages are missing (Follower.idle).
 func (f *Follower) messages(ctx context.Context, from uint64) (<-chan got, error) {
 	short, cancel := context.WithTimeout(ctx, quietAtMost)
 	defer cancel()
@@ -98,7 +98,7 @@ func (f *Follower) messages(ctx context.Context, from uint64) (<-chan got, error
 	return all, nil
 }
 
-// read decodes what a consumer has got.
+// read decodes a message of a consumer.
 func read(raw jetstream.Msg) (g got, err error) {
 	meta, err := raw.Metadata()
 	if err != nil {
@@ -108,7 +108,7 @@ func read(raw jetstream.Msg) (g got, err error) {
 	return g, err
 }
 
-// deliver handles a message; tests lose, repeat and damage it before.
+// deliver handles a message; tests lose, repeat and damage messages here.
 func (f *Follower) deliver(ctx context.Context, m message) error {
 	f.hold.Lock()
 	defer f.hold.Unlock()
@@ -129,7 +129,7 @@ func (f *Follower) deliver(ctx context.Context, m message) error {
 	return nil
 }
 
-// idle looks whether nothing came because there is nothing.
+// idle returns an error if no message came although the log has more.
 func (f *Follower) idle(ctx context.Context, next uint64) error {
 	applied := f.applied()
 	if f.hold.Lock(); f.claimed {
@@ -151,7 +151,7 @@ func (f *Follower) idle(ctx context.Context, next uint64) error {
 	return nil
 }
 
-// seek returns where in the log the version of the space is, or what follows it.
+// seek returns the sequence of the message with the version of the space, or with the frame after it.
 func (f *Follower) seek(ctx context.Context) (uint64, error) {
 	last, end, err := f.store.last(ctx)
 	if err != nil {
@@ -161,7 +161,7 @@ func (f *Follower) seek(ctx context.Context) (uint64, error) {
 	if last == nil {
 		return end + 1, nil
 	}
-	// The leader may send again what JetStream has lost; or this is another history.
+	// JetStream may have lost messages, which the leader will send again; or this is another history.
 	if v, _ := last.whole(); v < at {
 		f.compare = true
 		return last.seq, nil

@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Role is what Run begins with.
+// Role is the role with which Run begins.
 type Role int
 
 // The roles.
@@ -18,10 +18,9 @@ const (
 	AsLeader
 )
 
-// Run keeps a copy going until ctx ends: it leads or follows, whatever the log says that it does. A
-// leader that another copy has taken over from follows, and a follower that was promoted leads.
-// role says only what a copy is that the log does not know. Servers that are away are waited
-// for.
+// Run runs a copy until ctx ends: it leads or follows, as the log says. A leader follows after
+// another copy has taken over, and a follower leads after its promotion. role only counts for a copy
+// that the log does not know. Run waits for unreachable servers.
 func Run(ctx context.Context, nc *nats.Conn, name string, role Role, o Options) error {
 	dir, err := dirOf(name)
 	if err != nil {
@@ -59,7 +58,7 @@ func Run(ctx context.Context, nc *nats.Conn, name string, role Role, o Options) 
 	}
 }
 
-// passes reports whether an error may pass by itself: servers that are away, or full.
+// passes reports whether an error may pass by itself, such as unreachable or full servers.
 func passes(err error) bool {
 	for _, of := range []error{everheap.ErrCorrupt, everheap.ErrUnsupported, everheap.ErrReadOnly, everheap.ErrNotFound, everheap.ErrExists} {
 		if errors.Is(err, of) {
@@ -69,7 +68,7 @@ func passes(err error) bool {
 	return true
 }
 
-// runLeader leads until that ends.
+// runLeader leads until the leader ends.
 func runLeader(ctx context.Context, nc *nats.Conn, name string, o Options) (err error) {
 	space, err := everheap.Open(name, o.Open...)
 	if err != nil {
@@ -84,7 +83,7 @@ func runLeader(ctx context.Context, nc *nats.Conn, name string, o Options) (err 
 	return l.Err()
 }
 
-// runFollower follows until that ends.
+// runFollower follows until the follower ends.
 func runFollower(ctx context.Context, nc *nats.Conn, name string, o Options) error {
 	f, err := Follow(ctx, nc, name, o)
 	if err != nil {

@@ -22,7 +22,7 @@ type snapshot struct {
 	size    int64
 }
 
-// Where the head of a backup has what; FORMAT.md, BackupHead.
+// Offsets in the head of a backup; see BackupHead in FORMAT.md.
 const (
 	backupHeadSize = 108
 	backupChain    = 24
@@ -30,8 +30,8 @@ const (
 	backupChained  = 98
 )
 
-// makeSnapshot backs the space up and puts that into the object store. The version is durable
-// when it returns (JS4).
+// makeSnapshot puts a backup of the space into the object store. Its version is durable when
+// makeSnapshot returns (JS4).
 func (s *store) makeSnapshot(ctx context.Context, space *everheap.Space, dir, token string) (snapshot, error) {
 	f, err := os.CreateTemp(dir, "snapshot-*.tmp")
 	if err != nil {
@@ -65,15 +65,15 @@ func (s *store) makeSnapshot(ctx context.Context, space *everheap.Space, dir, to
 	return snap, err
 }
 
-// errDamaged says that a snapshot in the object store is not what was put there.
+// errDamaged says that a snapshot in the object store has changed, or is missing.
 var errDamaged = errors.New("the snapshot is damaged")
 
-// damaged is the error of a snapshot that is.
+// damaged returns the error for a damaged snapshot.
 func damaged(mark *message, why error) error {
 	return fmt.Errorf("%w: that of version %d, %s: %w", errDamaged, mark.note.Of, mark.note.Object, why)
 }
 
-// download returns the backup of a snapshot, in a file without a name. Its digest is right.
+// download returns the backup of a snapshot, in a file without a name. It verifies the digest.
 func (s *store) download(ctx context.Context, mark *message, dir string) (*os.File, error) {
 	info, err := s.objects.GetInfo(ctx, mark.note.Object)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
@@ -101,7 +101,7 @@ func (s *store) download(ctx context.Context, mark *message, dir string) (*os.Fi
 	return f, nil
 }
 
-// newestMark returns where the newest snapshot is told of.
+// newestMark returns the mark of the newest snapshot or base.
 func (s *store) newestMark(ctx context.Context) (*message, error) {
 	last, _, err := s.last(ctx)
 	if err != nil || last == nil || last.newest() == 0 {
@@ -114,7 +114,8 @@ func (s *store) newestMark(ctx context.Context) (*message, error) {
 	return m, nil
 }
 
-// prune deletes snapshots beyond those that are kept, and what of the log only they needed (JS5).
+// prune deletes old snapshots except the newest keep, and the messages that only the deleted ones
+// needed (JS5).
 func (s *store) prune(ctx context.Context, keep int) error {
 	kept := map[string]bool{}
 	from := uint64(0)
@@ -126,7 +127,7 @@ func (s *store) prune(ctx context.Context, keep int) error {
 	if err != nil || len(kept) == 0 {
 		return err
 	}
-	// The client's list waits without end for a server that has changed (JS11).
+	// The client library's list may wait without limit when a server has changed (JS11).
 	short, cancel := context.WithTimeout(ctx, quietAtMost)
 	defer cancel()
 	list, err := s.objects.List(short)
@@ -148,7 +149,8 @@ func (s *store) prune(ctx context.Context, keep int) error {
 	return nil
 }
 
-// markBefore returns the snapshot or base before one, if it is there still and leads to it.
+// markBefore returns the snapshot or base before m, if it still exists and the log continues from it
+// to m.
 func (s *store) markBefore(ctx context.Context, m *message) (*message, error) {
 	if m.note.Kind == kindBase || m.note.Mark == 0 {
 		return nil, nil
@@ -160,10 +162,10 @@ func (s *store) markBefore(ctx context.Context, m *message) (*message, error) {
 	return before, nil
 }
 
-// leadText cuts what is told to writers to what a replica can keep.
+// leadText cuts the name of the leader to the length that a replica can store.
 func leadText(s string) string { return s[:min(len(s), 128)] }
 
-// setAside gives a directory the name of a space's, with a number.
+// setAside renames a directory to the name of the space's directory with a number.
 func setAside(what, dir string) (string, error) {
 	for i := 1; ; i++ {
 		aside := fmt.Sprintf("%s.aside-%d", filepath.Clean(dir), i)

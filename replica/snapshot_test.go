@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// damages are what can become of a snapshot in the object store.
+// damages has the kinds of damage to a snapshot in the object store.
 var damages = map[string]func(t *testing.T, s *store, m *message){
 	"a chunk is lost": func(t *testing.T, s *store, m *message) {
 		info, err := s.objects.GetInfo(soon(t), m.note.Object)
@@ -31,7 +31,7 @@ var damages = map[string]func(t *testing.T, s *store, m *message){
 		spacetest.Must(t, st.Purge(soon(t), jetstream.WithPurgeSubject("$O."+info.Bucket+".C."+info.NUID)))
 	},
 	"a bit is another one": func(t *testing.T, s *store, m *message) {
-		object, err := s.objects.Get(soon(t), m.note.Object) // the client's own: what is stored is an object to it
+		object, err := s.objects.Get(soon(t), m.note.Object) // the client library can read the object, too
 		spacetest.Must(t, err)
 		b, err := io.ReadAll(object)
 		spacetest.Must(t, err)
@@ -43,8 +43,8 @@ var damages = map[string]func(t *testing.T, s *store, m *message){
 	},
 }
 
-// A follower that finds a snapshot damaged says so and takes the one before; if there is none it waits
-// for a new one, which the leader makes when it is asked (JS6).
+// A follower reports a damaged snapshot and takes the one before. If there is none, it asks the
+// leader for a new snapshot, and waits for it (JS6).
 func TestFollow_DamagedSnapshot(t *testing.T) {
 	t.Parallel()
 	for name, damage := range damages {
@@ -74,7 +74,7 @@ func TestFollow_DamagedSnapshot(t *testing.T) {
 			if !f.damaged[newest.seq] || f.restart != before.note.Of {
 				t.Errorf("it began with version %d, and found damaged: %v", f.restart, f.damaged)
 			}
-			// All are.
+			// All snapshots are damaged.
 			damage(t, st, before)
 			g := mustFollow(t, js.connect(t), filepath.Join(t.TempDir(), "c"), testOptions(t, "c"))
 			await(t, "the follower says so", func() bool {

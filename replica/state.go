@@ -12,20 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memory is what a copy remembers, in a file that one process at a time has locked.
+// memory is the memory of a copy, in a file that only one process at a time can lock.
 type memory struct {
 	dir  string
 	lock *os.File
 	state
 }
 
-// state is what the file says, as JSON.
+// state is the content of the file, as JSON.
 type state struct {
-	// Token is that of the term in which the copy leads, or has led and did not stand down yet;
-	// it is on disk before the claim is published.
+	// Token is the token of the term in which the copy leads, or has led without standing down yet.
+	// It is on disk before the claim is published.
 	Token string
 	Term  uint64
-	// Claiming says that the claim was perhaps not published, and the space is still a replica.
+	// Claiming says that the claim may not be published, and that the space is still a replica.
 	Claiming bool
 }
 
@@ -57,15 +57,15 @@ func remember(dir string) (*memory, error) {
 	}
 	if err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("replica: what this copy remembers cannot be read: %w", err)
+		return nil, fmt.Errorf("replica: cannot read the memory of this copy: %w", err)
 	}
 	return m, nil
 }
 
-// close lets another process have it.
+// close unlocks the memory for other processes.
 func (m *memory) close() { m.lock.Close() }
 
-// set remembers something else, on disk.
+// set stores another state, on disk.
 func (m *memory) set(s state) error {
 	b, err := json.Marshal(s)
 	if err == nil {
@@ -77,10 +77,10 @@ func (m *memory) set(s state) error {
 	return err
 }
 
-// newToken returns a token that nobody else has.
+// newToken returns a random token.
 func newToken() string { return rand.Text() }
 
-// writeFile puts a file in its place, durably and whole.
+// writeFile replaces a file durably and atomically.
 func writeFile(path string, b []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
 	if err != nil {
@@ -91,7 +91,7 @@ func writeFile(path string, b []byte) error {
 	return errors.Join(err, place(f, path))
 }
 
-// place syncs and closes a file and gives it its name.
+// place syncs and closes a file, and renames it to path.
 func place(f *os.File, path string) error {
 	err := f.Sync()
 	if err = errors.Join(err, f.Close()); err != nil {

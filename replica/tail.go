@@ -11,26 +11,27 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Tail is what a copy had committed when another one began to lead, and the log has not.
+// Tail is the versions that a copy had committed and the log lacked when another copy began to lead.
 type Tail struct {
 	File          string // its frames, one after the other; "" if there are none
 	First, Last   uint64 // versions
 	From, Until   time.Time
 	Bytes         int64
-	WithoutBefore bool // there were frames before First that were not kept, and perhaps belong to it
+	WithoutBefore bool // frames before First were not kept, and may belong to the tail
 	WithoutAfter  bool // the space has versions after Last whose frames cannot be had
 }
 
 // whole reports whether the tail has all that the log lacks.
 func (t *Tail) whole() bool { return !t.WithoutBefore && !t.WithoutAfter }
 
-// standDown ends the leading of a copy that another one has taken over from (JS10).
+// standDown ends the leading of this copy, since another copy has taken over (JS10).
 func (l *Leader) standDown(ctx context.Context) error {
 	_, err := standDown(ctx, l.store, l.space, l.memory, l.o)
 	return err
 }
 
-// standDown makes the space a replica and keeps its tail aside. If it has led: the memory of that ends.
+// standDown makes the space a replica, and keeps its tail in a file. Then the copy forgets that it
+// has led.
 func standDown(ctx context.Context, s *store, space *everheap.Space, m *memory, o Options) (t Tail, err error) {
 	last, _, err := s.last(ctx)
 	if err != nil {
@@ -40,7 +41,7 @@ func standDown(ctx context.Context, s *store, space *everheap.Space, m *memory, 
 	if last != nil {
 		lead = last.note.Lead
 	}
-	if m.Token == "" { // the space has nothing to do with the log, or is a replica already
+	if m.Token == "" { // the space has not led, or is a replica already
 		return t, nil
 	}
 	if _, err := space.AsReplica(leadText(lead)); err != nil {
@@ -68,8 +69,8 @@ func standDown(ctx context.Context, s *store, space *everheap.Space, m *memory, 
 	return t, m.set(state{Term: m.Term})
 }
 
-// forkOf returns the version from which on a term's history is not that of the log any more: what
-// the claim of the next term found; 0: not known.
+// forkOf returns the last version that a term has in common with the log: the version at the claim of
+// the next term; 0 if unknown.
 func forkOf(ctx context.Context, s *store, last *message, term uint64) (uint64, error) {
 	if last == nil {
 		return 0, nil
@@ -100,7 +101,7 @@ func keepTail(ctx context.Context, space *everheap.Space, dir string, fork uint6
 	}
 	defer os.Remove(f.Name()) // it has another name then, unless something failed
 	for c, err := range space.ChangesSince(ctx, everheap.Version(from)) {
-		if errors.Is(err, everheap.ErrNotKept) { // a disk was full, perhaps: what there is then is kept
+		if errors.Is(err, everheap.ErrNotKept) { // a disk may have been full: keep the frames that exist
 			t.WithoutAfter = true
 			break
 		}
@@ -127,13 +128,13 @@ func keepTail(ctx context.Context, space *everheap.Space, dir string, fork uint6
 	return t, place(f, t.File)
 }
 
-// kept reports whether the frames after a version can be had.
+// kept reports whether the space still has the frames after a version.
 func kept(ctx context.Context, space *everheap.Space, v uint64) bool {
 	_, err := frameAfter(ctx, space, v)
 	return err == nil
 }
 
-// oldestKept returns a version, the oldest one that is known of, after which frames can be had.
+// oldestKept returns the oldest known version after which the space still has the frames.
 func oldestKept(space *everheap.Space, newest uint64) (uint64, error) {
 	list, err := space.Subscriptions()
 	if err != nil {
@@ -147,8 +148,8 @@ func oldestKept(space *everheap.Space, newest uint64) (uint64, error) {
 	return newest, nil
 }
 
-// ReadFrames calls fn with each frame of a file that holds frames one after the other, such as a
-// tail. The error is everheap.ErrCorrupt if something in it is not as it was written.
+// ReadFrames calls fn with each frame of a file of frames, such as a tail. The error is
+// everheap.ErrCorrupt if the file is damaged.
 func ReadFrames(file string, fn func(f everheap.Frame) error) error {
 	b, err := os.ReadFile(file)
 	if err != nil {

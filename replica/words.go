@@ -11,14 +11,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Status says how a copy does. Copies leave it in the key-value store.
+// Status is the state of a copy. Copies publish it in the key-value store.
 type Status struct {
 	Copy    string
 	Role    string // lead or follow
-	Lead    string // who leads, as far as the copy knows
-	Term    uint64 // of what it has
-	Version uint64 // lead: the newest of the space; follow: the newest applied
-	// Durable is what is safe: lead: what JetStream has acknowledged; follow: what is on disk.
+	Lead    string // the leader, as far as the copy knows
+	Term    uint64 // of its newest version
+	Version uint64 // lead: the newest version of the space; follow: the newest applied version
+	// Durable is the newest safe version: for a leader acknowledged by JetStream, for a follower on
+	// disk.
 	Durable uint64
 	Chain   uint64 `json:",string"` // of Durable
 	// LagVersions is how many versions a follower is behind the leader (everheap.ReplicaStats), or
@@ -26,18 +27,18 @@ type Status struct {
 	LagVersions uint64
 	Lag         time.Duration // of a follower, the same
 	Rebuilt     int           // how often the follower has begun anew with a snapshot
-	Resent      int           // how often the leader has sent again what JetStream had lost
-	Snapshots   int           // how many it has made
-	Problem     string        // why it does not go on at the moment
-	Time        time.Time     // when it said so, by its clock
+	Resent      int           // how often the leader has sent lost messages again
+	Snapshots   int           // snapshots made
+	Problem     string        // why the copy makes no progress at the moment
+	Time        time.Time     // when the copy published it, by its clock
 }
 
-// lease is the word of who leads: that it is alive.
+// lease is the leader's report that it is alive.
 type lease struct {
 	Copy    string
 	Token   string
 	Term    uint64
-	Version uint64 // its newest
+	Version uint64 // newest version of the leader
 	Time    time.Time
 }
 
@@ -46,7 +47,7 @@ const (
 	copyPrefix = "copy."
 )
 
-// say leaves a word.
+// say publishes a report in the key-value store.
 func (s *store) say(ctx context.Context, key string, word any) error {
 	b, err := json.Marshal(word)
 	if err == nil {
@@ -55,7 +56,7 @@ func (s *store) say(ctx context.Context, key string, word any) error {
 	return err
 }
 
-// leased returns the lease and its revision; 0: there is none.
+// leased returns the lease and its revision; revision 0: there is no lease.
 func (s *store) leased(ctx context.Context) (l lease, revision uint64, err error) {
 	e, err := s.words.Get(ctx, leaseKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -67,7 +68,7 @@ func (s *store) leased(ctx context.Context) (l lease, revision uint64, err error
 	return l, e.Revision(), json.Unmarshal(e.Value(), &l)
 }
 
-// copies returns what the copies have said last, by name.
+// copies returns the last reports of the copies, by name.
 func (s *store) copies(ctx context.Context) (all []Status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, quietAtMost) // JS11: as store.prune does
 	defer cancel()
@@ -96,7 +97,7 @@ func (s *store) copies(ctx context.Context) (all []Status, err error) {
 	return all, nil
 }
 
-// ack is what a follower says to the leader when versions are on its disk.
+// ack is a follower's message to the leader that versions are on its disk.
 type ack struct {
 	Copy    string
 	Version uint64

@@ -18,7 +18,7 @@ import (
 	"github.com/everheap/everheap/ship"
 )
 
-// A segment that is damaged or missing is named, and everything before it restores.
+// Restore names a damaged or missing segment, and can restore all versions before it.
 func TestRestore_Damage(t *testing.T) {
 	w := newWorld(t, 2)
 	stop := w.shipping(ship.Options{SegmentBytes: 30_000})
@@ -56,7 +56,7 @@ func TestRestore_Damage(t *testing.T) {
 			spacetest.Same(t, got, want)
 		}
 		if len(got) == 0 {
-			t.Errorf("%s: nothing is restored before the damage", what)
+			t.Errorf("%s: no version before the damage can be restored", what)
 		}
 		spacetest.Must(t, os.WriteFile(victim, whole, 0o600))
 	}
@@ -74,7 +74,7 @@ func lastSegment(t *testing.T, dir string) (string, []everheap.Frame) {
 	return name, framesOf(t, name)
 }
 
-// offset returns where a frame begins.
+// offset returns the offset of a frame.
 func offset(list []everheap.Frame, i int) (n int) {
 	for _, f := range list[:i] {
 		n += len(f.Bytes())
@@ -82,7 +82,7 @@ func offset(list []everheap.Frame, i int) (n int) {
 	return n
 }
 
-// told runs until the newest version is in the directory, and returns the damage that was reported.
+// told runs until the newest version is in the directory, and returns the reported damage.
 func (w *world) told() (found *ship.Damage, last everheap.Version) {
 	w.t.Helper()
 	spacetest.Must(w.t, w.space.Sync(context.Background()))
@@ -95,8 +95,8 @@ func (w *world) told() (found *ship.Damage, last everheap.Version) {
 	return found, last
 }
 
-// Damage of what was confirmed is reported, and the file stays as it is; what is after it restores again
-// from a snapshot, and versions that are lost are named (SH2, SH4, SH6).
+// Run reports damage in confirmed frames, and leaves the file as it is. Later versions restore from a
+// snapshot, and Restore names the lost versions (SH2, SH4, SH6).
 func TestRun_DamageOfWhatIsNotKept(t *testing.T) {
 	w, m := newWorld(t, 21, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
@@ -142,8 +142,9 @@ func TestRun_DamageOfWhatIsNotKept(t *testing.T) {
 	spacetest.Same(t, got, w.held[last])
 }
 
-// What a kill has left at the end is cut; anything else that cannot be read is reported and put aside before.
-// Either way the space still keeps it, and every version gets its frame (SH2).
+// Run cuts off what a kill can have left at the end. Before it cuts off other unreadable bytes, it
+// reports the damage and copies the segment. Either way the space still keeps the versions, and every
+// version gets its frame (SH2).
 func TestRun_EndsThatCannotBeRead(t *testing.T) {
 	for _, c := range []struct {
 		what  string
@@ -162,7 +163,7 @@ func TestRun_EndsThatCannotBeRead(t *testing.T) {
 			w.told()
 			child := spacetest.StartChild(t, "ship", "SHIP_SPACE="+w.space.Name(), "SHIP_DIR="+w.dir)
 			child.AwaitStart()
-			for i := range 6 { // the first one is confirmed at once, and those of the next second are not
+			for i := range 6 { // Run confirms the first version at once, and the next ones only after a second
 				spacetest.Must(t, m.write(w, i, "value"))
 				spacetest.Must(t, w.space.Sync(context.Background()))
 				want := w.space.Stats().Version
@@ -173,7 +174,7 @@ func TestRun_EndsThatCannotBeRead(t *testing.T) {
 			subscriptions, err := w.space.Subscriptions()
 			spacetest.Must(t, err)
 			if subscriptions[0].Version > list[len(list)-3].Version() {
-				t.Skip("the machine was so slow that everything is confirmed")
+				t.Skip("the machine was so slow that all versions are confirmed")
 			}
 			b, err := os.ReadFile(name)
 			spacetest.Must(t, err)
@@ -211,7 +212,8 @@ func TestRun_EndsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// newestFrame returns the version of the newest frame in a directory to which another process may be writing.
+// newestFrame returns the version of the newest frame in a directory; another process may be writing
+// there.
 func newestFrame(t *testing.T, dir string) (v everheap.Version) {
 	t.Helper()
 	for _, f := range frames(t, dir) {
@@ -220,8 +222,8 @@ func newestFrame(t *testing.T, dir string) (v everheap.Version) {
 	return v
 }
 
-// A snapshot that was made before the frames came so far changes nothing: its version restores, those before it
-// are named as missing, and get their frames when Run goes on (SH1, SH3, SH6).
+// A snapshot may be newer than the last frame when Run is killed. Its version restores; Restore names
+// the versions before it as missing, and they get their frames when Run continues (SH1, SH3, SH6).
 func TestRun_SnapshotAheadOfFrames(t *testing.T) {
 	w, m := newWorld(t, 23, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
@@ -254,7 +256,7 @@ func TestRun_SnapshotAheadOfFrames(t *testing.T) {
 	m.some(w, 2, last)
 }
 
-// From a directory whose newest snapshots are damaged, an older one leads to the same version.
+// If the newest snapshots are damaged, Restore reaches the same version from an older one.
 func TestRestore_DamagedSnapshot(t *testing.T) {
 	w, m := newWorld(t, 24, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
@@ -270,7 +272,7 @@ func TestRestore_DamagedSnapshot(t *testing.T) {
 	if len(snapshots) != 3 {
 		t.Fatalf("%d snapshots", len(snapshots))
 	}
-	for i, at := range []int{5, 0} { // in the head, and in what follows
+	for i, at := range []int{5, 0} { // in the head, and after it
 		b, err := os.ReadFile(snapshots[i+1])
 		spacetest.Must(t, err)
 		if at == 0 {
@@ -288,8 +290,8 @@ func TestRestore_DamagedSnapshot(t *testing.T) {
 	}
 }
 
-// A space that was restored to an older version, and is shipped into the same directory, is the newest
-// history there; versions that only the older one has can be restored still, and nothing is written over.
+// A space that was restored to an older version is shipped into the same directory: it is the newest
+// history there. Versions of the older history can still be restored, and no frame is written over.
 func TestRun_TwoHistories(t *testing.T) {
 	w, m := newWorld(t, 25, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
@@ -302,7 +304,7 @@ func TestRun_TwoHistories(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "again")
 	done, err := ship.Restore(context.Background(), w.dir, dir, ship.At{Version: end - 20}, nil)
 	spacetest.Must(t, err)
-	time.Sleep(2 * time.Second) // the commits of two histories are told apart by their times
+	time.Sleep(2 * time.Second) // the histories are distinguished by the times of their commits
 	old := w.space
 	w.space = spacetest.Open(t, dir, spacetest.WithoutBackground())
 	w.m = spacetest.MapOf[int, string](t, w.space)
@@ -336,7 +338,7 @@ func TestRun_TwoHistories(t *testing.T) {
 	if v, _, err := ship.Plan(w.dir, ship.At{Version: done.Version}); err != nil || v != done.Version {
 		t.Errorf("version %d, which both have: %d, %v", done.Version, v, err)
 	}
-	// A snapshot that cannot be read is not made up for by one of the other history.
+	// A snapshot of the other history does not replace an unreadable one.
 	snapshots, err := filepath.Glob(filepath.Join(w.dir, "snapshot-*.backup"))
 	spacetest.Must(t, err)
 	if len(snapshots) != 3 {
@@ -351,9 +353,9 @@ func TestRun_TwoHistories(t *testing.T) {
 	}
 }
 
-// A space that was brought back from a copy of its files, where the directory knows how it once went
-// on, goes on in another segment from where they part, and a snapshot makes it the newest way; no frame of
-// the old one is written over (SH2, SH6).
+// A space is restored from a copy of its files, and the directory has its old versions after the
+// copy. Run continues in another segment from the fork, and a snapshot makes that line the newest
+// one; no frame of the old line is written over (SH2, SH6).
 func TestRun_BroughtBack(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -378,7 +380,7 @@ func TestRun_BroughtBack(t *testing.T) {
 			for _, value := range []string{"one way", "the other way"} {
 				w.space = spacetest.Open(t, dir, spacetest.WithoutBackground())
 				w.m = spacetest.MapOf[int, string](t, w.space)
-				if value == "one way" || c.shipped == 0 { // else the snapshot comes when there are versions already
+				if value == "one way" || c.shipped == 0 { // otherwise the snapshot comes when there are versions already
 					w.told()
 				}
 				for range 5 + len("the other way") - len(value) { // the first one is longer
@@ -391,7 +393,7 @@ func TestRun_BroughtBack(t *testing.T) {
 					spacetest.Must(t, os.RemoveAll(dir))
 					spacetest.Must(t, os.Rename(copied, dir))
 				}
-				time.Sleep(1500 * time.Millisecond) // the commits of two histories are told apart by their times
+				time.Sleep(1500 * time.Millisecond) // the histories are distinguished by the times of their commits
 			}
 			damage, last := w.told()
 			w.note()
@@ -431,7 +433,8 @@ func TestRun_BroughtBack(t *testing.T) {
 	}
 }
 
-// A segment goes when nothing in it is newer than the snapshot that stays, and not while it has more (SH5).
+// Run removes a segment when all of its versions are older than the kept snapshot, and not before
+// (SH5).
 func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
 	w, m := newWorld(t, 27, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
@@ -446,7 +449,7 @@ func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
 	spacetest.Must(t, m.write(w, 1, "inside"))
 	spacetest.Must(t, w.space.Sync(context.Background()))
 	old := w.space.Stats().Version
-	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir)) // which does not end the segment
+	spacetest.Must(t, ship.SnapshotOnly(context.Background(), w.space, w.dir)) // SnapshotOnly does not end the segment
 	last := write()
 	time.Sleep(1200 * time.Millisecond)
 	spacetest.Must(t, ship.Prune(w.dir, time.Second))
@@ -469,7 +472,7 @@ func TestPrune_SegmentAcrossSnapshot(t *testing.T) {
 	}
 }
 
-// A frame that follows another version than the last one is not written (SH3).
+// Run does not write a frame that follows another version than the last one (SH3).
 func TestShipper_FrameThatDoesNotFollow(t *testing.T) {
 	w, m := newWorld(t, 28, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()
@@ -491,7 +494,7 @@ func TestShipper_FrameThatDoesNotFollow(t *testing.T) {
 	}
 }
 
-// The history of a directory is told from any version on, and ends where a segment is missing.
+// History begins at any version, and ends with an error where a segment is missing.
 func TestHistory(t *testing.T) {
 	w, m := newWorld(t, 29, spacetest.WithoutBackground()), &model{sets: map[everheap.Version]set{}}
 	w.told()

@@ -17,12 +17,12 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// directory is what a directory has of a space.
+// directory is the list of the snapshots and segments in a directory.
 type directory struct {
 	path      string
 	snapshots []file // by version
 	segments  []file // by the version of the first frame
-	straight  bool   // a segment is read to its end, also where a newer one begins inside it
+	straight  bool   // read a segment to its end, even if a newer segment begins inside it
 }
 
 // file is a snapshot or a segment.
@@ -31,7 +31,7 @@ type file struct {
 	version everheap.Version // of the snapshot, or of the first frame
 	chain   string           // of a snapshot's version, or of the version before the first frame
 	ordinal int              // of segments that begin with the same version of different histories; 0: the first
-	time    time.Time        // at which it was written last
+	time    time.Time        // time of the last write to the file
 	size    int64
 }
 
@@ -42,14 +42,14 @@ const (
 	damagedSuffix                  = ".damaged"
 )
 
-// chainText is how names of files say a chain.
+// chainText formats a chain for the names of files.
 func chainText(chain uint64) string { return fmt.Sprintf("%016x", chain)[:8] }
 
 func snapshotName(p everheap.Position) string {
 	return fmt.Sprintf("%s%020d-%s%s", snapshotPrefix, p.Version, chainText(p.Chain), snapshotSuffix)
 }
 
-// segmentName returns the name of a segment that begins with what follows a position.
+// segmentName returns the name of a segment whose first frame follows a position.
 func segmentName(before everheap.Position, ordinal int) string {
 	more := ""
 	if ordinal > 0 {
@@ -58,10 +58,11 @@ func segmentName(before everheap.Position, ordinal int) string {
 	return fmt.Sprintf("%s%020d-%s%s%s", segmentPrefix, before.Version+1, chainText(before.Chain), more, segmentSuffix)
 }
 
-// names is what parts of names look like, after the prefix and before the suffix.
+// names matches the name of a file without prefix and suffix.
 var names = regexp.MustCompile(`^(\d{20})-([0-9a-f]{8})(?:-([1-9]\d{0,5}))?$`)
 
-// parseName returns what the name of a file says; ok is false if it is none of that kind.
+// parseName parses the name of a file; ok is false if the name does not have the prefix, the suffix
+// and the parts.
 func parseName(name, prefix, suffix string) (f file, ok bool) {
 	rest, is := strings.CutPrefix(name, prefix)
 	rest, has := strings.CutSuffix(rest, suffix)
@@ -81,14 +82,14 @@ func parseName(name, prefix, suffix string) (f file, ok bool) {
 	return f, true
 }
 
-// IsDirectory reports whether a path is a directory that a space was shipped to.
+// IsDirectory reports whether a path is a directory into which a space was shipped.
 func IsDirectory(path string) (bool, error) {
 	d := &directory{path: path}
 	err := d.read()
 	return len(d.snapshots) > 0, err
 }
 
-// openDir reads what is in a directory, and makes it if it is not there.
+// openDir lists the files of a directory, and creates the directory if it is missing.
 func openDir(path string) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, err
@@ -140,7 +141,7 @@ func (d *directory) syncNames() error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// headOf returns the position of a snapshot, and when that version was committed.
+// headOf returns the position of a snapshot, and the time of that version's commit.
 func (d *directory) headOf(f file) (everheap.Position, time.Time, error) {
 	r, err := os.Open(d.join(f.name))
 	if err != nil {
@@ -150,13 +151,13 @@ func (d *directory) headOf(f file) (everheap.Position, time.Time, error) {
 	return everheap.BackupPosition(r)
 }
 
-// snapshotAt returns the number of the snapshot of a position; -1: there is none.
+// snapshotAt returns the number of the snapshot of a position, or -1.
 func (d *directory) snapshotAt(p everheap.Position) int {
 	name := snapshotName(p)
 	return slices.IndexFunc(d.snapshots, func(f file) bool { return f.name == name })
 }
 
-// freeName returns a name for a new segment: that of no segment with a frame (SH2).
+// freeName returns a name for a new segment, which no segment with a frame has (SH2).
 func (d *directory) freeName(p everheap.Position) string {
 	for n := 0; ; n++ {
 		name := segmentName(p, n)
@@ -166,8 +167,8 @@ func (d *directory) freeName(p everheap.Position) string {
 	}
 }
 
-// prune removes what versions within the age do not need (SH5). active is the segment that is
-// appended to.
+// prune removes the files that versions within the age do not need (SH5). active is the segment to
+// which Run appends.
 func (d *directory) prune(keep time.Duration, active string) error {
 	if keep == 0 {
 		return nil
@@ -181,7 +182,7 @@ func (d *directory) prune(keep time.Duration, active string) error {
 	heads := map[string]time.Time{}
 	for _, f := range d.snapshots {
 		p, committed, err := d.headOf(f)
-		if err != nil { // it is damaged, or another tool has removed it: it stays as it is
+		if err != nil { // the snapshot is damaged, or another tool has removed it: leave it
 			continue
 		}
 		heads[f.name] = committed

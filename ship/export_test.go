@@ -22,8 +22,8 @@ func Plan(dir string, at At) (v everheap.Version, from everheap.Version, err err
 	return p.Version, starts[0].position.Version, err
 }
 
-// SnapshotOnly goes on with a directory, and is killed when it has made a snapshot that is due, and
-// written no frame.
+// SnapshotOnly acts like a Run that makes a periodic snapshot, and is killed before it writes a
+// frame.
 func SnapshotOnly(ctx context.Context, space *everheap.Space, dir string) error {
 	d, err := openDir(dir)
 	if err != nil {
@@ -41,13 +41,13 @@ func SnapshotOnly(ctx context.Context, space *everheap.Space, dir string) error 
 	return s.place(s.make(ctx))
 }
 
-// Prune removes what versions within an age do not need.
+// Prune removes the files that versions within an age do not need.
 func Prune(dir string, keep time.Duration) error {
 	d := &directory{path: dir}
 	return d.prune(keep, "")
 }
 
-// Take offers a frame to who has written another version than it follows.
+// Take gives a frame to a shipper whose last version is at.
 func Take(dir string, at everheap.Position, f everheap.Frame) error {
 	d, err := openDir(dir)
 	if err != nil {
@@ -56,5 +56,5 @@ func Take(dir string, at everheap.Position, f everheap.Frame) error {
 	s := &shipper{dir: d, at: at}
 	s.o.setDefaults()
 	defer s.closeSegment()
-	return s.take([]everheap.Frame{f})
+	return s.appendFrames([]everheap.Frame{f})
 }

@@ -9,18 +9,20 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// History returns the frames that a directory has after a version, in order, and a FrameReader that
-// knows the types of what they change: from the newest snapshot that is not newer, or else from the oldest one. The
-// last round has an error if what follows is damaged or missing: *Damage.
+// History returns the frames in a directory after a version, in order, and a FrameReader that knows
+// the types of the objects that they change. It begins at the newest snapshot that is not newer than
+// the version, or if there is none at the oldest snapshot. The last round has the error *Damage if
+// the frames after it are damaged or missing.
 //
-// Errors: everheap.ErrNotFound if the directory has no snapshot; everheap.ErrCorrupt if that one is damaged.
+// Errors: everheap.ErrNotFound if the directory has no snapshot; everheap.ErrCorrupt if that snapshot
+// is damaged.
 func History(dir string, since everheap.Version) (*everheap.FrameReader, iter.Seq2[everheap.Frame, error], error) {
 	d := &directory{path: dir}
 	if err := d.read(); err != nil {
 		return nil, nil, err
 	}
 	starts, _, err := d.starts(At{Version: since})
-	if errors.Is(err, everheap.ErrNotFound) && since != 0 { // it begins later
+	if errors.Is(err, everheap.ErrNotFound) && since != 0 { // the directory begins later
 		starts, _, err = d.starts(At{})
 		since = 0
 	}
@@ -46,7 +48,7 @@ func History(dir string, since everheap.Version) (*everheap.FrameReader, iter.Se
 				return errEnough
 			}
 			if f.Version() <= since {
-				for _, err := range r.Changes(f) { // it may make what later ones change
+				for _, err := range r.Changes(f) { // the frame may create objects that later frames change
 					if err != nil {
 						return err
 					}

@@ -7,17 +7,17 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// queue has the frames that were read and not written yet. While the disk syncs, more come; all that
-// have come are written with the next sync.
+// queue has the frames that were read and not written yet. More frames arrive during a sync of the
+// disk; the next sync writes all of them.
 type queue struct {
-	more chan struct{} // has something when there is more, or the end
-	room chan struct{} // has something when frames were taken
+	more chan struct{} // has a token when a frame or the end has arrived
+	room chan struct{} // has a token when frames were taken
 
 	mu struct {
 		sync.Mutex
 		frames []everheap.Frame
 		bytes  int
-		ended  error // why no more come; nil: some do
+		ended  error // the reason why no more frames come; nil: more may come
 	}
 }
 
@@ -25,7 +25,7 @@ func newQueue() *queue {
 	return &queue{more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 }
 
-// put adds a frame, and waits until there is room for more, or ctx ends: then it reports false.
+// put adds a frame, and waits until there is room for more. If ctx ends first, it returns false.
 func (q *queue) put(ctx context.Context, f everheap.Frame) bool {
 	q.mu.Lock()
 	q.mu.frames = append(q.mu.frames, f)
@@ -46,7 +46,7 @@ func (q *queue) put(ctx context.Context, f everheap.Frame) bool {
 	return ctx.Err() == nil
 }
 
-// end says why no more come.
+// end says that no more frames come, and why.
 func (q *queue) end(err error) {
 	q.mu.Lock()
 	q.mu.ended = err
@@ -54,7 +54,8 @@ func (q *queue) end(err error) {
 	wake(q.more)
 }
 
-// take returns all frames that have come; or, when there are none, why no more come.
+// take returns all frames in the queue, without waiting. If it is empty, take returns the error of
+// end, or nil.
 func (q *queue) take() ([]everheap.Frame, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -65,12 +66,12 @@ func (q *queue) take() ([]everheap.Frame, error) {
 		return nil, q.mu.ended
 	}
 	if q.mu.ended != nil {
-		wake(q.more) // who comes again learns of it
+		wake(q.more) // so that the next call of take returns the error, too
 	}
 	return list, nil
 }
 
-// wake puts something into a channel, unless it has something.
+// wake puts a token into a channel, unless it has one.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

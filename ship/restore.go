@@ -13,19 +13,19 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// At says which version is to be restored: the last one that is not newer than what is set. The zero At
-// is the newest version.
+// At says which version to restore: the last one that is not newer than the field that is set. The
+// zero At is the newest version.
 type At struct {
 	Version everheap.Version
 	Time    time.Time
 }
 
-// includes reports whether a version is not newer.
+// includes reports whether a version is not newer than At says.
 func (a At) includes(v everheap.Version, t time.Time) bool {
 	return (a.Version == 0 || v <= a.Version) && (a.Time.IsZero() || !t.After(a.Time))
 }
 
-// String says it for people.
+// String returns At as text for people.
 func (a At) String() string {
 	switch {
 	case a.Version != 0:
@@ -36,27 +36,28 @@ func (a At) String() string {
 	return "the newest version"
 }
 
-// Restored is what Restore has restored.
+// Restored describes the result of Restore.
 type Restored struct {
 	Version everheap.Version
 	Time    time.Time // of its commit
 	Frames  int       // that were applied to the snapshot
-	Damaged []string  // the paths of snapshots that could not be read: older ones led to the same version
+	Damaged []string  // the paths of unreadable snapshots; Restore began with an older one, and came to the same version
 }
 
-// unfinished says who leads a space that is being restored (SH4).
+// unfinished is the name of the leader of a space that is being restored (SH4).
 const unfinished = "a restore that has not ended; remove this space, and restore again"
 
-// Restore creates a space, under a registered name or in a directory as everheap.Open has it, as the
-// shipped one was at a version or time. Where a directory has several histories, of a space that was
-// restored and shipped there again, the newest one that has it counts. Restore begins with the newest
-// snapshot that is not newer, and applies what follows. The space has a history of its own from there on. progress is called
-// now and then; nil: nobody wants to know.
+// Restore creates a space, with the contents of the shipped space at a version or time. name is a
+// registered name or a directory, as for everheap.Open. The directory may have several histories, if
+// a space was restored and shipped there again; Restore takes the newest history that has the
+// version. It begins with the newest snapshot that is not newer than the version, and applies the
+// frames after it. The new space has a history of its own from there on. Restore calls progress now
+// and then, unless it is nil.
 //
-// Errors: everheap.ErrNotFound if the directory has nothing so old, or so new; *Damage if a segment on
-// the way is damaged or missing: everything before it can be restored by asking for the version that the
-// error says; everheap.ErrCorrupt if no snapshot can be read; everheap.ErrExists. After an error
-// there is no space, or one that says that it is unfinished.
+// Errors: everheap.ErrNotFound if the version is older or newer than all versions in the directory;
+// *Damage if a segment before the version is damaged or missing: all versions up to the one in the
+// error can be restored; everheap.ErrCorrupt if no snapshot can be read; everheap.ErrExists. After an
+// error there is no space, or one that says that it is unfinished.
 func Restore(ctx context.Context, dir, name string, at At, progress func(Restored), opts ...everheap.Option) (Restored, error) {
 	var done Restored
 	if _, err := os.Stat(dir); err != nil {
@@ -71,7 +72,7 @@ func Restore(ctx context.Context, dir, name string, at At, progress func(Restore
 		return done, err
 	}
 	done.Damaged = damaged
-	for _, d.straight = range []bool{false, true} { // the newest way first, where a history has forked
+	for _, d.straight = range []bool{false, true} { // if a history has forked, try the newest line first
 		var again error
 		if done, again = d.restore(ctx, name, at, starts, done, progress, opts); !errors.Is(again, everheap.ErrNotFound) {
 			return done, again
@@ -83,15 +84,15 @@ func Restore(ctx context.Context, dir, name string, at At, progress func(Restore
 	return done, err
 }
 
-// restore restores from the first of some snapshots that leads there.
+// restore restores from the first snapshot in a list from which the frames reach the version.
 func (d *directory) restore(ctx context.Context, name string, at At, starts []start, done Restored, progress func(Restored), opts []everheap.Option) (Restored, error) {
 	var unread, none error
-	goal := everheap.Position{} // that the first of those which could not be read would have led to
+	goal := everheap.Position{} // the version that the first unreadable snapshot would have led to
 	tried := map[everheap.Position]bool{}
 	for _, s := range starts {
 		target, err := d.plan(ctx, s, at, tried)
 		switch {
-		case goal.Version != 0 && (err != nil || target != goal): // an older snapshot does not lead there
+		case goal.Version != 0 && (err != nil || target != goal): // the frames after an older snapshot do not reach it
 			return done, errors.Join(unread, err)
 		case errors.Is(err, everheap.ErrNotFound): // an older history may have it
 			if none == nil {
@@ -118,7 +119,7 @@ func (d *directory) restore(ctx context.Context, name string, at At, starts []st
 	return done, errors.Join(unread, none)
 }
 
-// make makes a replica of a snapshot.
+// make creates a replica from a snapshot.
 func (d *directory) make(ctx context.Context, name string, s start, opts []everheap.Option) (*everheap.Space, error) {
 	f, err := os.Open(d.join(s.name))
 	if err != nil {
@@ -138,8 +139,8 @@ type start struct {
 	committed time.Time
 }
 
-// starts returns the snapshots that are not newer than what is asked for, the newest first, and the paths of
-// those whose heads cannot be read.
+// starts returns the snapshots that are not newer than at, the newest first, and the paths of the
+// snapshots with unreadable heads.
 func (d *directory) starts(at At) (list []start, damaged []string, err error) {
 	if len(d.snapshots) == 0 {
 		return nil, nil, fmt.Errorf("%w: %s has no snapshot of a space", everheap.ErrNotFound, d.path)
@@ -176,8 +177,9 @@ func (d *directory) starts(at At) (list []start, damaged []string, err error) {
 		everheap.ErrNotFound, d.path, first.position.Version, first.committed.Format(time.RFC3339), at), err)
 }
 
-// plan goes through what is to be applied to a snapshot, and returns where it ends: so nothing is made of
-// what turns out to be damaged. tried has the snapshots that do not lead there, and gets this one.
+// plan reads the frames to be applied to a snapshot, and returns the position at which they end. So
+// restore finds damage before it creates the space. tried has the snapshots that do not lead to the
+// version; plan adds this one.
 func (d *directory) plan(ctx context.Context, s start, at At, tried map[everheap.Position]bool) (everheap.Position, error) {
 	tried[s.position] = true
 	last := s.position
@@ -213,7 +215,7 @@ func (d *directory) plan(ctx context.Context, s start, at At, tried map[everheap
 	return last, nil
 }
 
-// broken returns an error if frames end where something is damaged or missing.
+// broken returns an error if the frames of a line end because of damage or a missing file.
 func (d *directory) broken(w walk) error {
 	gap, next, err := d.later(w)
 	switch {
@@ -228,8 +230,8 @@ func (d *directory) broken(w walk) error {
 	return nil
 }
 
-// each calls fn with the frames that follow a snapshot, in order, until it returns an error, and returns
-// where they end.
+// each calls fn with the frames that follow a snapshot, in order, until fn returns an error. It
+// returns the position at which the frames end.
 func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error) {
 	w := walk{at: s.position, time: s.committed}
 	i, ok := d.named(w.at, -1)
@@ -242,7 +244,7 @@ func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error)
 			i, ok = j, true
 		}
 		if !ok && damage != nil && !damage.torn && !d.begins(w.at) {
-			damage.Last = w.at.Version // what follows may be there, and cannot be read
+			damage.Last = w.at.Version // frames may follow, but cannot be read
 			w.damage = damage
 		}
 	}
@@ -261,19 +263,21 @@ func (d *directory) each(s start, fn func(f everheap.Frame) error) (walk, error)
 	return w, nil
 }
 
-// begins reports whether a line begins at a position: then it has a segment of that name, be it empty.
+// begins reports whether a line begins at a position: then there is a segment of that name, perhaps
+// empty.
 func (d *directory) begins(p everheap.Position) bool {
 	return slices.ContainsFunc(d.segments, func(s file) bool { return s.version == p.Version+1 && s.chain == chainText(p.Chain) })
 }
 
-// clockSlack is by how much the clocks of processes that commit may differ.
+// clockSlack is the tolerated difference between the clocks of processes that commit.
 const clockSlack = time.Second
 
-// later reports whether the directory has something newer than the end of a line, so that versions in
-// between are missing, and from which snapshot on there is something again; 0: none. What has an
-// older version than the end has, and was committed after it, began another history.
+// later reports whether the directory has newer versions than the end of a line, so that versions in
+// between are missing. next is the version of the snapshot from which versions can be restored again;
+// 0 if there is none. A file with an older version than the end, committed later than the end,
+// belongs to another history.
 func (d *directory) later(w walk) (gap bool, next everheap.Version, err error) {
-	var other, first time.Time // of another history; of what is newer
+	var other, first time.Time // of another history; of the first newer file
 	newer := func(t time.Time) {
 		if gap = true; first.IsZero() || t.Before(first) {
 			first = t
@@ -282,7 +286,7 @@ func (d *directory) later(w walk) (gap bool, next everheap.Version, err error) {
 	for _, f := range d.snapshots {
 		_, committed, err := d.headOf(f)
 		switch {
-		case err != nil: // restoring names it
+		case err != nil: // restore reports it
 		case f.version > w.at.Version+1 && committed.After(w.time.Add(-clockSlack)):
 			newer(committed)
 			if next == 0 {
@@ -310,7 +314,7 @@ func (d *directory) later(w walk) (gap bool, next everheap.Version, err error) {
 	return gap && (other.IsZero() || first.Before(other)), next, nil
 }
 
-// apply applies the frames up to the target, and makes the space one that is written to.
+// apply applies the frames up to the target, and turns the replica into an ordinary space.
 func (d *directory) apply(ctx context.Context, space *everheap.Space, s start, target everheap.Position, done *Restored, progress func(Restored)) error {
 	r, err := space.AsReplica(unfinished)
 	if err != nil {
@@ -338,7 +342,7 @@ func (d *directory) apply(ctx context.Context, space *everheap.Space, s start, t
 			return nil
 		})
 		if !errors.Is(err, errEnough) {
-			return errors.Join(fmt.Errorf("the files in %s have changed meanwhile", d.path), err)
+			return errors.Join(fmt.Errorf("the files in %s changed during the restore", d.path), err)
 		}
 	}
 	if progress != nil {

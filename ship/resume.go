@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// resume finds where the line of frames ends and opens its last segment, or reports that
-// the directory has nothing to go on from (SH6).
+// resume finds the end of the line of frames, and opens its last segment. It returns false if Run
+// must begin another line (SH6).
 func (s *shipper) resume(ctx context.Context) (bool, error) {
 	if err := s.dir.read(); err != nil {
 		return false, err
@@ -41,8 +41,8 @@ func (s *shipper) resume(ctx context.Context) (bool, error) {
 	return false, nil
 }
 
-// positionAt returns the position of the space at a version after which it keeps everything; ok is
-// false if it has no such version.
+// positionAt returns the position of the space at a version; ok is false if the space does not have
+// that version, or does not keep all versions after it.
 func (s *shipper) positionAt(ctx context.Context, v everheap.Version) (p everheap.Position, ok bool, err error) {
 	if err := s.space.View(func(tx *everheap.Tx) error { p = tx.Position(); return nil }); err != nil {
 		return p, false, err
@@ -59,8 +59,8 @@ func (s *shipper) positionAt(ctx context.Context, v everheap.Version) (p everhea
 	return p, false, nil
 }
 
-// reach goes from a position of the space through the frames that follow in the directory, and
-// reports whether the directory has the position.
+// reach reads the frames in the directory that follow a position of the space. It returns false if
+// the directory does not have the position.
 func (s *shipper) reach(ctx context.Context, p everheap.Position) (bool, error) {
 	i, ok := s.dir.named(p, -1)
 	if !ok && s.dir.snapshotAt(p) < 0 {
@@ -112,15 +112,15 @@ func (s *shipper) reach(ctx context.Context, p everheap.Position) (bool, error) 
 	return true, s.openSegment(name, w.end)
 }
 
-// fork goes on from a position after which the directory has versions that the space does not have: it was
-// brought back from a copy of its files, say. All versions since are kept; they go into another segment, and
-// a snapshot shows which way is the newest one.
+// fork continues from a position after which the directory has versions that the space does not have;
+// the space may have been restored from a copy of its files. The space keeps all versions since that
+// position. They go into another segment, and a snapshot marks this line as the newest one.
 func (s *shipper) fork(ctx context.Context, p everheap.Position) error {
 	s.goOn(walk{at: p})
 	return s.place(s.make(ctx))
 }
 
-// goOn sets what there is to go on from.
+// goOn sets the position and the segment from which Run continues.
 func (s *shipper) goOn(w walk) {
 	s.closeSegment()
 	s.at, s.time, s.since, s.snapshot = w.at, w.time, 0, file{}
@@ -139,7 +139,7 @@ func (s *shipper) goOn(w walk) {
 	}
 }
 
-// putAside copies a segment that is about to be cut, and returns the name of the copy (SH2).
+// putAside copies a segment before it is cut, and returns the name of the copy (SH2).
 func (d *directory) putAside(name string) (string, error) {
 	in, err := os.Open(d.join(name))
 	if err != nil {
@@ -159,7 +159,7 @@ func (d *directory) putAside(name string) (string, error) {
 		return "", errors.Join(err, os.Remove(temporary))
 	}
 	aside := name + damagedSuffix
-	for n := 2; ; n++ { // an older one stays
+	for n := 2; ; n++ { // an older copy stays
 		if _, err := os.Lstat(d.join(aside)); errors.Is(err, os.ErrNotExist) {
 			break
 		}

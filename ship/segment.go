@@ -14,16 +14,16 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// Damage says which versions a directory does not have, and which file is to blame.
+// Damage says which versions a directory lacks, and which file is damaged or missing.
 type Damage struct {
 	File    string           // the path of the segment
-	Missing bool             // it is not there; else it cannot be read from Offset on
-	Offset  int64            // of the first frame that is not whole
-	Last    everheap.Version // up to which everything can be restored
-	Next    everheap.Version // from which on everything can be restored again; 0: none
-	Aside   string           // the path of the copy that Run has put aside, before it wrote those versions anew; "": none
+	Missing bool             // the segment is missing; else it cannot be read from Offset on
+	Offset  int64            // of the first damaged frame
+	Last    everheap.Version // all versions up to this one can be restored
+	Next    everheap.Version // all versions from this one on can be restored again; 0: none
+	Aside   string           // the path of the copy that Run made before it wrote those versions again; "": none
 
-	torn bool // it may be what a kill has left: the beginning of a frame, or zeros
+	torn bool // a kill may have left it: the beginning of a frame, or zeros
 }
 
 // Error implements error.
@@ -48,8 +48,8 @@ func (d *Damage) Error() string {
 // errEnough ends a scan.
 var errEnough = errors.New("enough")
 
-// scan calls fn with each frame of a segment and the offset behind it. first is the version that the
-// segment begins with. A frame that is not whole ends it with the error *Damage.
+// scan calls fn with each frame of a segment and the offset of the frame's end. first is the version
+// of the first frame. At a damaged frame it ends with the error *Damage.
 func scan(path string, first everheap.Version, fn func(f everheap.Frame, end int64) error) (end int64, err error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -83,7 +83,8 @@ func scan(path string, first everheap.Version, fn func(f everheap.Frame, end int
 	}
 }
 
-// readFrame is everheap.ReadFrame for a reader that has so many bytes, of which others may append more.
+// readFrame is everheap.ReadFrame for a reader with left bytes, to which another process may be
+// appending.
 func readFrame(r *bufio.Reader, left int64) (everheap.Frame, error) {
 	head, _ := r.Peek(format.ChangeHeadSize)
 	h, ok := format.DecodeChangeHead(head)
@@ -97,8 +98,8 @@ func readFrame(r *bufio.Reader, left int64) (everheap.Frame, error) {
 	return everheap.ReadFrame(r)
 }
 
-// torn reports whether a file has from an offset on what a kill or a loss of power leaves: the
-// beginning of a frame, or zeros.
+// torn reports whether the rest of a file, from an offset on, may come from a kill or a power loss:
+// the beginning of a frame, or zeros.
 func torn(f *os.File, at int64) (bool, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -132,8 +133,8 @@ func torn(f *os.File, at int64) (bool, error) {
 	}
 }
 
-// firstOf returns the first frame of a segment, and the offset behind it. The error is io.EOF if it
-// has none, and may be cut: nothing, or the beginning of a frame.
+// firstOf returns the first frame of a segment, and the offset of its end. The error is io.EOF if the
+// segment has no frame and may be cut: it is empty, or has the beginning of a frame.
 func firstOf(path string) (f everheap.Frame, end int64, err error) {
 	_, err = scan(path, 0, func(first everheap.Frame, to int64) error {
 		f, end = first, to
@@ -149,19 +150,20 @@ func firstOf(path string) (f everheap.Frame, end int64, err error) {
 	return f, 0, err
 }
 
-// walk is how far frames lead.
+// walk is the position that a line of frames reaches.
 type walk struct {
 	at     everheap.Position
-	time   time.Time // of the commit; zero: no frame said so
-	end    int64     // of the last frame that leads there, in the segment
-	damage *Damage   // that ends the segment; nil: none
+	time   time.Time // of the commit; zero: unknown, since no frame was read
+	end    int64     // offset of the end of the last frame, in the segment
+	damage *Damage   // at the end of the line; nil: none
 }
 
 // errFork ends a scan where another segment begins.
 var errFork = errors.New("another segment begins")
 
-// through goes through a segment from a position on, and calls fn, unless it is nil, with each frame
-// that follows. It ends where a segment begins that is newer, unless it goes straight on. Damage is no error.
+// through reads a segment from a position on, and calls fn, unless it is nil, with each frame that
+// follows. It ends where a newer segment begins, unless d.straight is set. Damage is not an error;
+// the walk has it.
 func (d *directory) through(i int, p everheap.Position, fn func(f everheap.Frame) error) (w walk, err error) {
 	s := d.segments[i]
 	w.at = p
@@ -198,8 +200,9 @@ func (d *directory) through(i int, p everheap.Position, fn func(f everheap.Frame
 	return w, err
 }
 
-// named returns the number of the segment that begins with what follows a position, and stands after
-// another one; -1: after none. Of several it is the one that was begun last, or straight on the first one.
+// named returns the number of the segment whose first frame follows a position, among those after
+// segment number after (-1: all). If there are several, it returns the one begun last, or the first
+// one if d.straight is set.
 func (d *directory) named(p everheap.Position, after int) (int, bool) {
 	for n := range len(d.segments) - 1 - after {
 		i := len(d.segments) - 1 - n
@@ -214,13 +217,14 @@ func (d *directory) named(p everheap.Position, after int) (int, bool) {
 		if err == nil && f.Before() != p || err == io.EOF {
 			continue
 		}
-		return i, true // or it is damaged there, which whoever reads it finds
+		return i, true // the segment may be damaged there; its reader finds that
 	}
 	return 0, false
 }
 
-// holding returns the number of the segment that has a position inside, or ends with it, and stands after
-// another one. If there is none, damage is that of the last segment that begins before it, which may have had it.
+// holding returns the number of the segment that contains a position, or ends with it, among those
+// after segment number after. If there is none, damage is the damage of the last segment that begins
+// before the position, which may have contained it.
 func (d *directory) holding(p everheap.Position, after int) (i int, ok bool, damage *Damage, err error) {
 	newest := true
 	for i := len(d.segments) - 1; i > after; i-- {
@@ -251,7 +255,7 @@ func (d *directory) holding(p everheap.Position, after int) (i int, ok bool, dam
 	return 0, false, damage, nil
 }
 
-// next returns the number of the segment that goes on from a position that a segment has led to.
+// next returns the number of the segment that continues from a position at which segment i ends.
 func (d *directory) next(p everheap.Position, i int) (next int, ok bool, err error) {
 	if next, ok = d.named(p, i); !ok {
 		next, ok, _, err = d.holding(p, i)

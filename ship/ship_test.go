@@ -26,7 +26,7 @@ type world struct {
 	dir   string
 	space *everheap.Space
 	m     everheap.Map[int, string]
-	held  map[everheap.Version]spacetest.Dump // what it held
+	held  map[everheap.Version]spacetest.Dump // contents of the space, by version
 	times map[everheap.Version]time.Time
 }
 
@@ -38,7 +38,7 @@ func newWorld(t *testing.T, seed uint64, opts ...everheap.Option) *world {
 	return w
 }
 
-// note remembers what the space holds.
+// note remembers the contents of the space.
 func (w *world) note() everheap.Version {
 	w.t.Helper()
 	v := w.space.Stats().Version
@@ -63,7 +63,8 @@ func (w *world) change(n int) everheap.Version {
 	return w.note()
 }
 
-// shipping runs until stop, which returns the newest version when that is in the directory.
+// shipping calls Run until stop; stop waits until the newest version is in the directory, and returns
+// it.
 func (w *world) shipping(o ship.Options) (stop func() everheap.Version) {
 	w.t.Helper()
 	reached := make(chan everheap.Version, 100_000)
@@ -107,7 +108,7 @@ func (w *world) shipping(o ship.Options) (stop func() everheap.Version) {
 	}
 }
 
-// restored restores and returns what the space holds then.
+// restored restores a space, and returns its contents.
 func (w *world) restored(at ship.At) (spacetest.Dump, ship.Restored, error) {
 	w.t.Helper()
 	dir := filepath.Join(w.t.TempDir(), "restored")
@@ -123,8 +124,8 @@ func (w *world) restored(at ship.At) (spacetest.Dump, ship.Restored, error) {
 	return spacetest.ReadDump(w.t, spacetest.BackupOf(w.t, s)), done, nil
 }
 
-// any version that was ever shipped can be restored, by number and by time; so can the newest one,
-// after runs that ended, small segments, and more snapshots than one.
+// Any version that was ever shipped can be restored, by number and by time, and so can the newest
+// one: after several Runs, with small segments and several snapshots.
 func TestRun_RestoresAnyVersion(t *testing.T) {
 	w := newWorld(t, 1)
 	var points []everheap.Version
@@ -134,7 +135,7 @@ func TestRun_RestoresAnyVersion(t *testing.T) {
 			points = append(points, w.change(10))
 		}
 		stop()
-		points = append(points, w.change(5)) // while nobody ships
+		points = append(points, w.change(5)) // while no Run is shipping
 	}
 	last := w.shipping(ship.Options{SegmentBytes: 1 << 20})()
 	for i, v := range points {
@@ -152,7 +153,7 @@ func TestRun_RestoresAnyVersion(t *testing.T) {
 	spacetest.Must(t, err)
 	spacetest.Same(t, got, w.held[last])
 	if _, _, err := w.restored(ship.At{Version: last + 1000}); !errors.Is(err, everheap.ErrNotFound) || !strings.Contains(err.Error(), "ends with version") {
-		t.Errorf("a version that is to come: %v", err)
+		t.Errorf("a version newer than all: %v", err)
 	}
 	if _, _, err := w.restored(ship.At{Version: 1}); !errors.Is(err, everheap.ErrNotFound) || !strings.Contains(err.Error(), "begins with version") {
 		t.Errorf("a version before the first snapshot: %v", err)
@@ -168,14 +169,14 @@ func TestRun_RestoresAnyVersion(t *testing.T) {
 	}
 }
 
-// Where the space has not kept what is missing, or has another history, a snapshot comes first, and
-// what was there before can still be restored.
+// If the space has not kept the missing versions, or has another history, Run begins with a snapshot,
+// and the older versions can still be restored.
 func TestRun_BeginsAnew(t *testing.T) {
 	w := newWorld(t, 3)
 	stop := w.shipping(ship.Options{Retain: 4 << 20})
 	before := w.change(20)
 	stop()
-	for range 12 { // more than is kept
+	for range 12 { // more than the space keeps
 		spacetest.Must(t, w.space.Update(context.Background(), func(tx *everheap.Tx) error {
 			for i := range 100 {
 				if err := w.m.Set(tx, i, strings.Repeat(fmt.Sprint(w.r.IntN(10)), 20_000)); err != nil {
@@ -201,8 +202,8 @@ func TestRun_BeginsAnew(t *testing.T) {
 	}
 }
 
-// Old snapshots and segments go when there is a newer snapshot that is old enough; all versions within
-// the age can be restored (SH5).
+// Run removes old snapshots and segments when a newer snapshot is old enough; all versions within the
+// age can be restored (SH5).
 func TestRun_Prunes(t *testing.T) {
 	const keep = 2 * time.Second
 	w, m := newWorld(t, 4), &model{sets: map[everheap.Version]set{}}
@@ -253,7 +254,7 @@ func shipChild() int {
 	return spacetest.Failed("shipping", err)
 }
 
-// Killed at any moment, shipping goes on where it was.
+// Run continues where it was, whenever it is killed.
 func TestRun_Killed(t *testing.T) {
 	w := newWorld(t, 5)
 	rounds := 12
@@ -272,7 +273,7 @@ func TestRun_Killed(t *testing.T) {
 	last := w.shipping(ship.Options{})()
 	got, done, err := w.restored(ship.At{})
 	spacetest.Must(t, err)
-	if done.Version < last { // the background may have made an empty one
+	if done.Version < last { // the background may have made a version without changes
 		t.Errorf("version %d is restored, want %d", done.Version, last)
 	}
 	spacetest.Same(t, got, w.held[last])
@@ -288,7 +289,7 @@ func TestRun_Killed(t *testing.T) {
 	}
 }
 
-// One Run at a time has a directory.
+// Only one Run at a time can have a directory.
 func TestRun_Twice(t *testing.T) {
 	w := newWorld(t, 6)
 	stop := w.shipping(ship.Options{})

@@ -11,28 +11,28 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// shipper is one Run.
+// shipper is one call of Run.
 type shipper struct {
 	space        *everheap.Space
 	dir          *directory
 	o            Options
 	subscription *everheap.Subscription
 
-	at       everheap.Position // where the line of frames ends, or begins
+	at       everheap.Position // the end of the line of frames
 	time     time.Time
-	segment  *os.File // that is appended to; nil: the next frame begins one
-	name     string   // of it
-	size     int64    // of it
-	since    int64    // bytes of frames since the newest snapshot, about
-	snapshot file     // the newest one
+	segment  *os.File // the open segment; nil: the next frame begins one
+	name     string   // of the segment
+	size     int64    // of the segment
+	since    int64    // approximate bytes of frames since the newest snapshot
+	snapshot file     // the newest snapshot
 	progress Progress
 
-	making    *making // the snapshot that is being made; nil: none
+	making    *making // the snapshot in the making; nil: none
 	confirmed time.Time
 	dirty     everheap.Version // written and not confirmed; 0: none
 }
 
-// run goes on from what is in the directory until ctx ends.
+// run continues from the files in the directory until ctx ends.
 func (s *shipper) run(ctx context.Context) (err error) {
 	if s.subscription, err = s.space.Subscribe(SubscriptionName(s.dir.path), s.o.Retain); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (s *shipper) run(ctx context.Context) (err error) {
 	return s.follow(ctx)
 }
 
-// restart begins another line with a snapshot: what lies between is not kept by the space.
+// restart begins another line with a snapshot: the space does not keep the versions in between.
 func (s *shipper) restart(ctx context.Context) error {
 	s.closeSegment()
 	if s.subscription == nil || lost(s.subscription) {
@@ -72,7 +72,7 @@ func lost(u *everheap.Subscription) bool {
 	return errors.Is(err, everheap.ErrNotKept)
 }
 
-// drop drops the subscription, whose handle may not be there.
+// drop drops the subscription. s may have no handle of it.
 func (s *shipper) drop() error {
 	err := s.space.DropSubscription(SubscriptionName(s.dir.path))
 	if errors.Is(err, everheap.ErrNotFound) {
@@ -89,13 +89,13 @@ func (s *shipper) closeSegment() {
 	}
 }
 
-// close ends the Run: what was written is confirmed, and the subscription stays.
+// close ends Run: it confirms the written versions, and keeps the subscription.
 func (s *shipper) close() {
 	_ = s.confirm(true)
 	s.closeSegment()
 }
 
-// openSegment opens a segment to append to at an offset, and cuts off what is behind that.
+// openSegment opens a segment for appending at an offset, and cuts off the bytes after it.
 func (s *shipper) openSegment(name string, end int64) error {
 	f, err := os.OpenFile(s.dir.join(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *shipper) openSegment(name string, end int64) error {
 	return s.dir.syncNames()
 }
 
-// tell says how far it is.
+// tell calls Report.
 func (s *shipper) tell(snapshot bool) {
 	s.progress.Version, s.progress.Time, s.progress.Snapshot = s.at.Version, s.time, snapshot
 	if s.o.Report != nil {
@@ -123,8 +123,8 @@ func (s *shipper) tell(snapshot bool) {
 	s.progress.Damage = nil
 }
 
-// confirm tells the space that it need not keep what is in the directory; now and then, since that
-// takes two syncs.
+// confirm tells the space that it need not keep the versions in the directory. It does so at
+// intervals, since that takes two syncs.
 func (s *shipper) confirm(now bool) error {
 	if s.dirty == 0 || s.subscription == nil || !now && time.Since(s.confirmed) < confirmEvery {
 		return nil
@@ -136,7 +136,7 @@ func (s *shipper) confirm(now bool) error {
 	return nil
 }
 
-// follow appends frames until ctx ends, and makes snapshots beside that.
+// follow appends frames until ctx ends, and makes snapshots at the same time.
 func (s *shipper) follow(ctx context.Context) error {
 	reading, quit := context.WithCancel(context.Background())
 	frames, ended, since := newQueue(), make(chan struct{}), s.at.Version
@@ -157,7 +157,7 @@ func (s *shipper) follow(ctx context.Context) error {
 		case <-frames.more:
 			list, err := frames.take()
 			if err == nil {
-				err = s.take(list)
+				err = s.appendFrames(list)
 			}
 			if err != nil {
 				return err
@@ -172,19 +172,19 @@ func (s *shipper) follow(ctx context.Context) error {
 			}
 		}
 	}
-	if s.startIfDue(ctx); s.making != nil { // who is called again and again gets snapshots as well
+	if s.startIfDue(ctx); s.making != nil { // so that many short Runs also make snapshots
 		return s.place(<-s.making.made())
 	}
 	return nil
 }
 
-// read puts what follows a version into a queue, and when ctx has ended what was durable then. It ends when reading
-// has, and returns why.
+// read puts the frames after a version into a queue. When ctx ends, it continues up to the version
+// that is durable then. It also ends with reading. It returns the reason.
 func (s *shipper) read(ctx, reading context.Context, frames *queue, since everheap.Version) error {
 	either, cancel := context.WithCancel(reading)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	last := everheap.Version(0) // when ctx has ended
+	last := everheap.Version(0) // set when ctx has ended
 	for f, err := range s.space.ChangesSince(either, since) {
 		if err == nil && ctx.Err() != nil {
 			if last == 0 {
@@ -204,8 +204,8 @@ func (s *shipper) read(ctx, reading context.Context, frames *queue, since everhe
 	return reading.Err()
 }
 
-// take appends frames, with one sync if they fit into the segment.
-func (s *shipper) take(list []everheap.Frame) error {
+// appendFrames appends frames, with one sync if they fit into the segment.
+func (s *shipper) appendFrames(list []everheap.Frame) error {
 	var batch []byte
 	n := uint64(0)
 	for _, f := range list {
@@ -213,7 +213,7 @@ func (s *shipper) take(list []everheap.Frame) error {
 			if err := s.write(batch, n); err != nil {
 				return err
 			}
-			return fmt.Errorf("%w: the space has gone on with another history after version %d", everheap.ErrNotKept, s.at.Version)
+			return fmt.Errorf("%w: the space has another history after version %d", everheap.ErrNotKept, s.at.Version)
 		}
 		if s.segment == nil || s.size+int64(len(batch)) >= s.o.SegmentBytes {
 			if err := s.write(batch, n); err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// made is a snapshot that was made, and has no name yet.
+// made is a finished snapshot without its name.
 type made struct {
 	at   everheap.Position
 	time time.Time // of the commit
@@ -18,13 +18,13 @@ type made struct {
 	err  error
 }
 
-// making is a snapshot that is being made while frames go on.
+// making is a snapshot that another goroutine makes while Run appends frames.
 type making struct {
 	cancel context.CancelFunc
 	done   chan made
 }
 
-// made returns the channel that gets the snapshot; a nil one if none is being made.
+// made returns the channel that gets the snapshot, or nil if none is being made.
 func (m *making) made() <-chan made {
 	if m == nil {
 		return nil
@@ -32,8 +32,8 @@ func (m *making) made() <-chan made {
 	return m.done
 }
 
-// startIfDue begins to make a snapshot if it is time for another one. It moves nothing (SH3): the frames
-// go on in another segment.
+// startIfDue begins to make a snapshot if one is due. The line of frames continues, in another
+// segment (SH3).
 func (s *shipper) startIfDue(ctx context.Context) {
 	due := s.since > max(s.snapshot.size, leastSnapshotBytes) || s.since > 0 && time.Since(s.snapshot.time) > s.o.SnapshotEvery
 	if s.making != nil || !due || ctx.Err() != nil {
@@ -47,7 +47,7 @@ func (s *shipper) startIfDue(ctx context.Context) {
 	go func() { m.done <- s.make(ctx) }()
 }
 
-// abandon ends the making of a snapshot, if one is being made.
+// abandon stops the making of a snapshot, if one is being made.
 func (s *shipper) abandon() {
 	if s.making != nil {
 		s.making.cancel()
@@ -95,7 +95,7 @@ func (u untilDone) Write(b []byte) (int, error) {
 	return u.w.Write(b)
 }
 
-// place gives a snapshot its name, and removes what is too old.
+// place gives a snapshot its name, and removes old files.
 func (s *shipper) place(m made) error {
 	if s.making != nil {
 		s.making.cancel()
@@ -119,7 +119,7 @@ func (s *shipper) place(m made) error {
 	return s.dir.prune(s.o.Keep, s.name)
 }
 
-// begin begins a line with a snapshot of the newest version, and the segment for what follows it.
+// begin begins a line, with a snapshot of the newest version, and a segment for the frames after it.
 func (s *shipper) begin(ctx context.Context) error {
 	s.closeSegment()
 	s.at = everheap.Position{}

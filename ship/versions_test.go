@@ -19,7 +19,7 @@ import (
 	"github.com/everheap/everheap/ship"
 )
 
-// model knows what a map held at each version: writers note what they set.
+// model knows the contents of a map at each version: writers note each value that they set.
 type model struct {
 	sync.Mutex
 	sets map[everheap.Version]set
@@ -45,7 +45,7 @@ func (m *model) write(w *world, key int, value string) error {
 	return err
 }
 
-// at returns what the map held at a version.
+// at returns the contents of the map at a version.
 func (m *model) at(v everheap.Version) map[int]string {
 	m.Lock()
 	defer m.Unlock()
@@ -77,14 +77,14 @@ func (m *model) writers(w *world, n int) (stop func()) {
 	return func() { end.Store(true); all.Wait() }
 }
 
-// contents returns what the map of a space holds.
+// contents returns the contents of the map of a space.
 func contents(t *testing.T, s *everheap.Space) map[int]string {
 	t.Helper()
 	held := map[int]string{}
 	m := spacetest.MapOf[int, string](t, s)
 	spacetest.Must(t, s.View(func(tx *everheap.Tx) error {
 		for k, v := range m.All(tx) {
-			if k >= 0 { // else shipping has set it
+			if k >= 0 { // the other keys are set by shipping
 				held[k] = *v
 			}
 		}
@@ -93,7 +93,7 @@ func contents(t *testing.T, s *everheap.Space) map[int]string {
 	return held
 }
 
-// frames returns the frames of all segments, by what they follow.
+// frames returns the frames of all segments, by the position before each.
 func frames(t *testing.T, dir string) map[everheap.Position]everheap.Frame {
 	t.Helper()
 	all := map[everheap.Position]everheap.Frame{}
@@ -107,7 +107,7 @@ func frames(t *testing.T, dir string) map[everheap.Position]everheap.Frame {
 	return all
 }
 
-// framesOf returns the frames of a segment, up to what is not written yet.
+// framesOf returns the complete frames of a segment.
 func framesOf(t *testing.T, name string) (list []everheap.Frame) {
 	t.Helper()
 	b, err := os.ReadFile(name)
@@ -121,8 +121,8 @@ func framesOf(t *testing.T, name string) (list []everheap.Frame) {
 	}
 }
 
-// everyVersion fails unless every version from the first snapshot to last has its frame, holds what the
-// model says, and would be restored.
+// everyVersion fails the test unless every version from the first snapshot to last has its frame and
+// the contents of the model, and would be restored.
 func (m *model) everyVersion(w *world, last everheap.Version) {
 	w.t.Helper()
 	snapshots, err := filepath.Glob(filepath.Join(w.dir, "snapshot-*.backup"))
@@ -186,8 +186,8 @@ func (m *model) some(w *world, n int, last everheap.Version) {
 	}
 }
 
-// While others write, snapshots are due all the time, and Run ends and begins again, every version gets
-// its frame (SH1, SH3, SH6).
+// Every version gets its frame while goroutines write, snapshots are due all the time, and Run ends
+// and begins again (SH1, SH3, SH6).
 func TestRun_EveryVersionHasItsFrame(t *testing.T) {
 	w, m := newWorld(t, 11), &model{sets: map[everheap.Version]set{}}
 	o := ship.Options{SegmentBytes: 5000, SnapshotEvery: time.Millisecond}
@@ -205,7 +205,7 @@ func TestRun_EveryVersionHasItsFrame(t *testing.T) {
 	m.some(w, 3, last)
 }
 
-// The same with a process that is killed at random (SH1, SH2, SH6).
+// Every version gets its frame although the shipping process is killed at random (SH1, SH2, SH6).
 func TestRun_KilledLeavesNoVersionOut(t *testing.T) {
 	w, m := newWorld(t, 12), &model{sets: map[everheap.Version]set{}}
 	stop := m.writers(w, 3)

@@ -11,9 +11,9 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// The bytes that an anchor makes the process write, after so many of 200,000 entries
-// were overwritten, and what that is for each of them. A page is 4 KiB; an entry has
-// about 200 bytes, and the way to it some nodes.
+// The bytes that an anchor makes the process write after a number of 200,000 entries were
+// overwritten, in total and per entry. A page is 4 KiB; an entry has about 200 bytes, and the way to
+// it some nodes.
 func BenchmarkAnchor_Bytes(b *testing.B) {
 	const entries = 200_000
 	s := spacetest.Scratch(b, everheap.WithMaxSize(1<<30), spacetest.WithoutBackground())

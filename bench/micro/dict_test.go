@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// BenchmarkDict looks keys up in a stored Dict and in a Go map of the same size, in turns:
-// all keys, in random order, each there.
+// BenchmarkDict looks keys up in a stored Dict and in a Go map of the same size, in turns: all keys,
+// in random order; each key exists.
 func BenchmarkDict(b *testing.B) {
 	for _, n := range []int{4, 64, 1000, 100_000} {
 		m, keys := numbered(n, func(i int) string { return fmt.Sprintf("attribute-%d", i) })
@@ -51,7 +51,7 @@ func numbered[K comparable](n int, key func(i int) K) (map[K]int, []K) {
 	return m, keys
 }
 
-// stored passes a Dict to fn where it is stored.
+// stored passes a stored Dict to fn, in place.
 func stored[K comparable](b *testing.B, m map[K]int, fn func(d *everheap.Dict[K, int])) {
 	s := spacetest.Scratch(b)
 	all := spacetest.MapOf[string, everheap.Dict[K, int]](b, s)

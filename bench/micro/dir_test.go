@@ -21,7 +21,7 @@ func benchDir(b *testing.B) string {
 
 var sharedBenchDir string
 
-// benchesEnd ends what the benchmarks share.
+// benchesEnd closes the spaces that the benchmarks share.
 func benchesEnd() {
 	if bench.space != nil {
 		bench.space.Close()

@@ -134,8 +134,8 @@ func durableCommits(t testing.TB, s *everheap.Space, m everheap.Map[string, acco
 
 func init() { spacetest.Children["durable"] = durableChild }
 
-// durableChild makes as many durable commits as each line of its input says, from
-// four goroutines, and answers each line.
+// durableChild reads numbers, one a line. For each it makes that many durable commits from four
+// goroutines, and answers with a line.
 func durableChild() int {
 	s, err := everheap.Open(os.Getenv("EVERHEAP_DIR"), everheap.WithDurability(everheap.Durable))
 	if err != nil {
@@ -204,10 +204,9 @@ func BenchmarkDurable_4Processes(b *testing.B) {
 	}
 }
 
-// Commits with the default durability, against the same without a journal: what
-// the journal costs. Anchors are as frequent in both: they make blocks and pages
-// cold, whatever they are written for. The journal also asks for more of them, the
-// faster it grows: then all of it counts.
+// Commits with the default durability, against the same without a journal: the cost of the journal.
+// Anchors are equally frequent in both, since they make blocks and pages cold. A faster growing
+// journal requests more anchors: then their cost counts, too.
 func BenchmarkPeriodic_AgainstNoJournal(b *testing.B) {
 	b.Run("same_anchors", func(b *testing.B) { periodic(b, time.Second, time.Second) })
 	b.Run("rare_anchors", func(b *testing.B) { periodic(b, 0, 0) })

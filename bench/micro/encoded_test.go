@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// BenchmarkEncoded has the acts that callers without Go types make, each a transaction of its own, in the
-// compact binary encoding: beside those of the typed map.
+// BenchmarkEncoded compares operations of callers without Go types, each a transaction of its own, in
+// the compact binary encoding, with those of the typed map.
 func BenchmarkEncoded(b *testing.B) {
 	s := spacetest.Scratch(b)
 	m, err := everheap.OpenMap[string, int](s, "m")

@@ -16,9 +16,9 @@ type lease struct {
 	Until  time.Time `everheap:"expires"`
 }
 
-// BenchmarkExpiry_Million lets 10^6 entries expire at one instant, and tells how long the commits of
-// another goroutine take meanwhile, and while nothing expires: half of them, 99 of 100, and the longest
-// one. The remover is the one in the background.
+// BenchmarkExpiry_Million lets 10^6 entries expire at one instant, and reports the times of another
+// goroutine's commits meanwhile, and while no entry expires: the median, the 99th percentile, and the
+// longest. The background removes the entries.
 func BenchmarkExpiry_Million(b *testing.B) {
 	n := 1_000_000
 	if testing.Short() {

@@ -85,8 +85,7 @@ func BenchmarkRef_Follow(b *testing.B) {
 	}
 }
 
-// BenchmarkRef_Scan looks at values one after the other, none of which waits for
-// another: a loop over a list of references.
+// BenchmarkRef_Scan reads values in a loop over a list of references; no read depends on another.
 func BenchmarkRef_Scan(b *testing.B) {
 	const n = 100_000
 	s := spacetest.Scratch(b, everheap.WithMaxSize(4<<30))
@@ -179,8 +178,8 @@ func BenchmarkList_All(b *testing.B) {
 	})
 }
 
-// BenchmarkList_Append appends in transactions of a thousand; the slice gets copies
-// of what the elements own, as the list does.
+// BenchmarkList_Append appends in transactions of a thousand; the slice gets copies of the owned
+// parts of the elements, as the list does.
 func BenchmarkList_Append(b *testing.B) {
 	for _, size := range []int{1, 1000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {

@@ -22,7 +22,7 @@ func memberOf(i int) member {
 	return member{Email: fmt.Sprintf("user%07d@example.org", i), City: fmt.Sprint("city ", i%500), Score: int64(i)}
 }
 
-// membersOf makes a map, with the indexes that the options ask for.
+// membersOf makes a map, with the indexes of the options.
 func membersOf(b *testing.B, opts ...everheap.TypeOption) (*everheap.Space, everheap.Map[int, member]) {
 	s := spacetest.Scratch(b, everheap.WithMaxSize(1<<30))
 	m, err := everheap.OpenMap[int, member](s, "m", opts...)
@@ -38,8 +38,8 @@ func membersOf(b *testing.B, opts ...everheap.TypeOption) (*everheap.Space, ever
 	return s, m
 }
 
-// A Set, a transaction each: with no index, with one that the change leaves alone, and with one that
-// it moves an entry in.
+// Sets, each a transaction: without an index, with an index that the change does not affect, and with
+// an index in which it moves an entry.
 func BenchmarkIndexed_Set(b *testing.B) {
 	for _, c := range []struct {
 		name  string
@@ -72,8 +72,8 @@ func BenchmarkIndexed_Set(b *testing.B) {
 	}
 }
 
-// A lookup by a field, 1,000 in one View: by a unique index, and in a Go map from it to the key and one
-// from that to the value.
+// Lookups by a field, 1,000 in one View: by a unique index, and by a Go map from the field to the key
+// and another from the key to the value.
 func BenchmarkIndexed_Peek(b *testing.B) {
 	emails := make([]string, members)
 	for i := range emails {

@@ -81,8 +81,7 @@ func BenchmarkMutex_TwoProcesses(b *testing.B) {
 	other.Kill()
 }
 
-// A contender locks and unlocks from two goroutines all the time, and says every 5 ms how
-// often.
+// A contender locks and unlocks from two goroutines all the time, and prints every 5 ms how often.
 func init() { spacetest.Children["contender"] = contenderChild }
 
 func contenderChild() int {

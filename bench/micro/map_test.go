@@ -16,10 +16,10 @@ import (
 )
 
 // The benchmarks compare with Go's own map in the same run, in turns of a few
-// thousand operations, so that a noisy machine disturbs both sides alike. What
-// counts is the metric ×map: our time divided by the map's.
+// thousand operations, so that a noisy machine disturbs both sides alike. The result is the metric
+// ×map: our time divided by the map's.
 
-// account is a struct of about 150 bytes with what it owns.
+// account is a struct of about 150 bytes, owned parts included.
 type account struct {
 	ID      int64
 	Name    string
@@ -31,7 +31,7 @@ type account struct {
 	Active  bool
 }
 
-// benchEntries is how many entries the maps of the benchmarks have.
+// benchEntries is the number of entries of the benchmarks' maps.
 const benchEntries = 1_000_000
 
 func accountOf(i int) account {
@@ -43,7 +43,7 @@ func accountOf(i int) account {
 
 func accountKey(i int) string { return fmt.Sprintf("user:%08d", i) }
 
-// bench is what the benchmarks share: it takes a while to build.
+// bench has the data that the benchmarks share, since building them takes a while.
 var bench struct {
 	sync.Once
 	space *everheap.Space
@@ -100,7 +100,7 @@ func turns(b *testing.B, n int, ours, theirs func(from, n int)) {
 	turnsWith(b, "map", n, ours, theirs)
 }
 
-// turnsWith is turns against something else than a map.
+// turnsWith is turns against another reference than a map.
 func turnsWith(b *testing.B, what string, n int, ours, theirs func(from, n int)) {
 	b.Helper()
 	var mine, other time.Duration
@@ -124,8 +124,7 @@ func turnsWith(b *testing.B, what string, n int, ours, theirs func(from, n int))
 	b.ReportMetric(float64(mine)/float64(other), "×"+what)
 }
 
-// faults returns how many page faults the process has had: a mapped file shows
-// its costs there.
+// faults returns the number of page faults of the process: they are a cost of a mapped file.
 func faults() int64 {
 	var ru syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &ru)
@@ -226,14 +225,14 @@ func BenchmarkSet_Batch(b *testing.B) {
 	}, mapWrites)
 }
 
-// ownedBytes is what a key and an account take as Go objects: the structs, and
-// the strings that they own.
+// ownedBytes returns the size of a key and an account as Go objects: the structs, and the strings
+// that they own.
 func ownedBytes(key string, a account) int {
 	return int(unsafe.Sizeof(key)) + len(key) + int(unsafe.Sizeof(a)) + len(a.Name) + len(a.Email) + len(a.City)
 }
 
-// BenchmarkPeek_Warm reads a thousand entries again and again: what is left is
-// the work, without the cache misses.
+// BenchmarkPeek_Warm reads a thousand entries again and again, so it measures the work without cache
+// misses.
 func BenchmarkPeek_Warm(b *testing.B) {
 	benchSetup(b)
 	turns(b, 5000, func(from, n int) {
@@ -252,8 +251,8 @@ func BenchmarkPeek_Warm(b *testing.B) {
 	})
 }
 
-// BenchmarkMemory reports the bytes of the heap per entry, and how many times that
-// is what key and struct take as Go objects.
+// BenchmarkMemory reports the bytes of the heap per entry, and the ratio to the size of key and
+// struct as Go objects.
 func BenchmarkMemory(b *testing.B) {
 	benchSetup(b)
 	for b.Loop() {

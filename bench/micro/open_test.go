@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// An opening child says how long it took to open the space and to read one entry.
+// An opening child prints how long it took to open the space and to read one entry.
 func init() { spacetest.Children["first read"] = firstReadChild }
 
 func firstReadChild() int {
@@ -30,7 +30,7 @@ func firstReadChild() int {
 		return spacetest.Failed("get", err)
 	}
 	spacetest.Say("read", time.Since(began).Nanoseconds())
-	if err := m.Set(s, 7, spacetest.NewRecord(8, 20)); err != nil { // so that there is something to lose
+	if err := m.Set(s, 7, spacetest.NewRecord(8, 20)); err != nil { // so that there are commits to recover
 		return spacetest.Failed("set", err)
 	}
 	spacetest.Say("written")
@@ -39,7 +39,7 @@ func firstReadChild() int {
 }
 
 // The time from opening a space to the first read, after the last user of the
-// space was killed: it does not depend on how much is in the space.
+// space was killed: it does not depend on the size of the space.
 func BenchmarkOpen_FirstRead(b *testing.B) {
 	var perOpen [2]float64
 	for i, entries := range []uint64{1_000, 1_000_000} {

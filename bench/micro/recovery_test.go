@@ -15,8 +15,7 @@ import (
 
 // Recovery of a space with a million entries and a journal that is nearly as long
 // as it gets before the background writes an anchor: from the start of Open to the first value
-// read. The space is left by SIGKILL, and then without its live file, as after a
-// loss of power.
+// read. The space is left by SIGKILL, and then without its live file, as after a power loss.
 func BenchmarkRecovery_FullJournal(b *testing.B) {
 	const entries, most = 1_000_000, 62 << 20
 	dir := filepath.Join(b.TempDir(), "s")
@@ -32,7 +31,7 @@ func BenchmarkRecovery_FullJournal(b *testing.B) {
 		copied := filepath.Join(b.TempDir(), "s")
 		spacetest.Must(b, os.CopyFS(copied, os.DirFS(dir)))
 		spacetest.Must(b, os.Remove(filepath.Join(copied, "live")))
-		unix.Sync() // what a loss of power leaves is on disk
+		unix.Sync() // the files are on disk, as after a power loss
 		b.StartTimer()
 		began := time.Now()
 		s, err := everheap.Open(copied)

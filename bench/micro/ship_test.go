@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/ship"
 )
 
-// The benchmarks of a directory that follows a space. What ships is another process, as in use.
+// The benchmarks of shipping a space to a directory. Another process ships, as in practice.
 
 // shippedRow is a record of about 150 bytes.
 type shippedRow struct {
@@ -54,8 +54,8 @@ func (s *shipped) newest() everheap.Version {
 	return s.space.Stats().Version
 }
 
-// catchUp ships until the newest version is in the directory, and returns how long that has taken since it has
-// found where to go on.
+// catchUp ships until the newest version is in the directory, and returns the time since it has found
+// where to continue.
 func (s *shipped) catchUp() (took time.Duration) {
 	var began time.Time
 	spacetest.Must(s.b, ship.Run(context.Background(), s.space, s.dir, ship.Options{Once: s.newest(), Retain: 384 << 20, Report: func(ship.Progress) {
@@ -69,7 +69,7 @@ func (s *shipped) catchUp() (took time.Duration) {
 
 func init() { spacetest.Children["shipping"] = shippingChild }
 
-// shippingChild ships until it is told to end, and says when which version was in the directory.
+// shippingChild ships until it is told to end, and prints when which version was in the directory.
 func shippingChild() int {
 	c := spacetest.NewInChild()
 	s, err := everheap.Open(os.Getenv("SHIP_SPACE"))
@@ -101,7 +101,7 @@ func shippingChild() int {
 	return 0
 }
 
-// shipping starts a process that ships, and returns what ends it.
+// shipping starts a process that ships, and returns a function that ends it.
 func (s *shipped) shipping() (c *spacetest.Child, stop func()) {
 	c = spacetest.StartChild(s.b, "shipping", "SHIP_SPACE="+s.space.Name(), "SHIP_DIR="+s.dir)
 	c.AwaitStart()
@@ -111,7 +111,7 @@ func (s *shipped) shipping() (c *spacetest.Child, stop func()) {
 	}
 }
 
-// rates writes n versions, and ships them when they are durable: how many a second either does.
+// rates writes n versions, ships them when they are durable, and returns the time of each step.
 func (s *shipped) rates(n int) (journal, directory time.Duration) {
 	s.catchUp()
 	began := time.Now()
@@ -176,14 +176,14 @@ func (s *shipped) lags(n, rate int) []time.Duration {
 	return lags
 }
 
-// pace waits until it is time for the i-th of so many a second.
+// pace waits until it is time for the i-th operation at a rate.
 func pace(began time.Time, i, rate int) {
 	if wait := time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))); wait > 500*time.Microsecond {
 		time.Sleep(wait)
 	}
 }
 
-// BenchmarkShip_Lag has 10,000 commits a second, and how long they take to the directory, by the
+// BenchmarkShip_Lag makes 10,000 commits a second, and measures their time to the directory, by the
 // interval in which the space makes them durable.
 func BenchmarkShip_Lag(b *testing.B) {
 	for _, flush := range []time.Duration{100 * time.Millisecond, 5 * time.Millisecond} {
@@ -200,8 +200,8 @@ func BenchmarkShip_Lag(b *testing.B) {
 	}
 }
 
-// cost is what a loop of Sets costs: what one takes, the time that 99 of 100 are below, and the processor
-// time of the process that one costs.
+// cost is the cost of a Set in a loop: the mean time, the 99th percentile, and the processor time of
+// the process.
 type cost struct{ mean, p99, cpu float64 }
 
 // loop writes n versions as fast as it goes, or at a rate.
@@ -223,8 +223,9 @@ func (s *shipped) loop(n, rate int) (c cost) {
 	return c
 }
 
-// BenchmarkShip_Cost is what a Set takes while another process ships, of what it takes without, and what
-// its process computes for it: the medians of rounds in turns. ship-µs is what the other process computes for a version.
+// BenchmarkShip_Cost measures the cost of a Set while another process ships, relative to its cost
+// without: the medians of rounds in turns. ship-µs is the processor time of the other process per
+// version.
 func BenchmarkShip_Cost(b *testing.B) {
 	for _, rate := range []int{0, 10_000, 1000} {
 		name := "full"
@@ -255,8 +256,8 @@ func BenchmarkShip_Cost(b *testing.B) {
 	}
 }
 
-// costs is a round of the loop without shipping and one with it, and what the process that ships computes, in
-// nanoseconds for a version.
+// costs runs a round of the loop without shipping and one with it, and returns the processor time of
+// the shipping process, in nanoseconds per version.
 func (s *shipped) costs(n, rate int) (without, with cost, other float64) {
 	without = s.loop(n, rate)
 	c, stop := s.shipping()
@@ -267,7 +268,7 @@ func (s *shipped) costs(n, rate int) (without, with cost, other float64) {
 	return without, with, other / float64(n)
 }
 
-// The benchmarks measure what they say: all versions come to the directory, and each has its time.
+// The benchmarks are valid: all versions reach the directory, and each has its time.
 func TestShip_Measured(t *testing.T) {
 	s := newShipped(t)
 	if journal, directory := s.rates(200); journal <= 0 || directory <= 0 {

@@ -11,9 +11,9 @@ import (
 )
 
 // The benchmarks of sorted maps compare with a sorted slice of pointers to Go structs,
-// which is searched by bisection, under a lock: it is what a program would have without
-// a tree, as long as it does not insert. Maps of Go and of the space are in the
-// benchmarks of maps, with the same entries and keys.
+// which is searched by bisection, under a lock: a program without a tree would use that, as long as
+// it does not insert. Maps of Go and of the space are in the benchmarks of maps, with the same
+// entries and keys.
 
 // sliced is an entry of the slice.
 type sliced struct {

@@ -16,14 +16,14 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// spent is what a thread of the system has had so far.
+// spent has the times of a thread so far.
 type spent struct {
 	thread int
 	ran    time.Duration // on a processor
-	ready  time.Duration // it could have run, and others did: that is the machine's doing
+	ready  time.Duration // ready to run while others ran: due to the machine
 }
 
-// spentNow returns what this thread has had.
+// spentNow returns the times of this thread.
 func spentNow() (s spent, err error) {
 	runtime.LockOSThread() // the file and the number are of one thread
 	defer runtime.UnlockOSThread()
@@ -35,28 +35,28 @@ func spentNow() (s spent, err error) {
 	return s, err
 }
 
-// A wait is a commit, and what its time was spent on.
+// A wait is a commit with the parts of its time.
 type wait struct {
 	took  time.Duration
-	ready time.Duration // the thread could run, and did not
-	turn  time.Duration // another transaction had the turn, or the thread that was woken was not there yet
-	other time.Duration // of what the remover had the turn for meanwhile, it did not run
+	ready time.Duration // the thread was ready but did not run
+	turn  time.Duration // another transaction had the turn, or the woken thread did not run yet
+	other time.Duration // the remover had the turn, but did not run
 }
 
-// machine is what the remover has no part in.
+// machine returns the time that is not due to the remover.
 func (w *wait) machine() time.Duration { return min(w.ready+w.other, w.took) }
 
 // A tenure is a transaction of the remover, from its turn to its commit.
 type tenure struct{ took, ready time.Duration }
 
-// waits collects them from what a space tells.
+// waits collects waits and tenures from the trace of a space.
 type waits struct {
 	mu    sync.Mutex
 	turn  time.Duration
 	other time.Duration
 	begun map[uint64]held
 	holds []tenure
-	moved int // transactions of the remover that changed their thread: nothing is known of them
+	moved int // transactions of the remover that changed their thread: their times are unknown
 }
 
 type held struct {
@@ -64,7 +64,7 @@ type held struct {
 	t  time.Time
 }
 
-// told is what a space tells of its transactions.
+// told handles a trace event.
 func (w *waits) told(_ context.Context, e everheap.TraceEvent) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -135,12 +135,13 @@ func stalls(d time.Duration) (over int, most time.Duration) {
 	return over, most
 }
 
-// BenchmarkExpiry_Waits tells what a commit that waits long waits for, while entries expire and while
-// none does, in turns. Of each commit it knows how long the thread could run and did not, which is
-// what else the machine does, and how long it waited for its turn; and of each transaction of the remover how long
-// others had to wait for it, with and without the time for which its thread did not run. What two
-// threads that only compute miss in as much time is told beside that (stalls): waits as rare and as
-// short as those are the machine's.
+// BenchmarkExpiry_Waits shows why slow commits wait, while entries expire and while none does, in
+// turns. For each commit it measures how long the thread was ready but did not run, which is due to
+// other work of the machine, and how long it waited for its turn. For each transaction of the remover
+// it measures how long others had to wait for it, with and without the time for which its thread did
+// not run. For comparison, it
+// counts how often two threads that only compute do not run for 2 ms in as much time (stalls): waits
+// as rare and as short as those are due to the machine.
 func BenchmarkExpiry_Waits(b *testing.B) {
 	n, turns := 1_000_000, 5
 	if testing.Short() {
@@ -206,8 +207,8 @@ func BenchmarkExpiry_Waits(b *testing.B) {
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 
-// report tells of the commits: the longest one and what it waited for, and the longest without what the
-// machine took.
+// report prints the longest commit with its waits, and the longest commit without the time due to the
+// machine.
 func report(b *testing.B, name string, list []wait) {
 	longest, own := slices.MaxFunc(list, func(x, y wait) int { return int(x.took - y.took) }), time.Duration(0)
 	over, overOwn := 0, 0

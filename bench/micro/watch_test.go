@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// The echo watches a map, and answers each change of one entry by another: with the time
-// at which it was told.
+// The echo watches a map, and answers each change of one entry by a change of another: with the time
+// at which it got the change.
 func init() { spacetest.Children["echo"] = echoChild }
 
 func echoChild() int {
@@ -44,9 +44,8 @@ func echoChild() int {
 	return 0
 }
 
-// BenchmarkWatch_Latency measures the time from before a commit in one process until the
-// change is in the hands of a watcher in another one, which sleeps before that. An
-// operation is a way and the way back.
+// BenchmarkWatch_Latency measures the time from before a commit in one process until a watcher in
+// another process, which sleeps before that, has the change. An operation is a round trip.
 func BenchmarkWatch_Latency(b *testing.B) {
 	for _, entries := range []int{1, 100_000} {
 		b.Run(fmt.Sprint(entries, " entries"), func(b *testing.B) {
@@ -73,7 +72,7 @@ func BenchmarkWatch_Latency(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			time.Sleep(50 * time.Millisecond) // and these are the last of the first answers
+			time.Sleep(50 * time.Millisecond) // wait for the last of the first answers
 			var took []time.Duration
 			b.ResetTimer()
 			time.AfterFunc(20*time.Millisecond, send)
@@ -85,7 +84,7 @@ func BenchmarkWatch_Latency(b *testing.B) {
 				if len(took) == b.N {
 					break
 				}
-				time.Sleep(200 * time.Microsecond) // both sides fall asleep
+				time.Sleep(200 * time.Microsecond) // until both sides sleep
 				send()
 			}
 			b.StopTimer()
@@ -101,7 +100,7 @@ func BenchmarkWatch_Latency(b *testing.B) {
 	}
 }
 
-// openInt64s opens a map and fills it with so many entries.
+// openInt64s opens a map and fills it with n entries.
 func openInt64s(b *testing.B, s *everheap.Space, name string, n int) everheap.Map[string, int64] {
 	b.Helper()
 	m, err := everheap.OpenMap[string, int64](s, name)
@@ -122,8 +121,8 @@ func openInt64s(b *testing.B, s *everheap.Space, name string, n int) everheap.Ma
 	return m
 }
 
-// BenchmarkSet_Watched is a commit while another process waits for each, although it has
-// nothing to tell.
+// BenchmarkSet_Watched measures a commit while another process waits for each version, although no
+// watched entry changes.
 func BenchmarkSet_Watched(b *testing.B) {
 	for _, watched := range []bool{false, true} {
 		b.Run(fmt.Sprint("watched ", watched), func(b *testing.B) {

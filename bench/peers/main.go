@@ -1,13 +1,13 @@
-// Command peers measures Everheap and the stores that one would use instead, with the same
-// work, and writes a report and charts:
+// Command peers measures Everheap and alternative stores with the same work, and writes a report and
+// charts:
 //
 //	go run . quick     # less than five minutes
 //	go run . full      # hours: a million entries, more rounds, waits until the machine is quiet
 //	go run . report -o ../../BENCHMARKS.md
 //	go run . chart
 //
-// Package engines has the stores, work the workloads, measure the records, and report what
-// is made of them. Start reading at session.
+// Package engines has the stores, work the workloads, measure the records, and report the tables and
+// charts. Start reading at session.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	ctx.FatalIfErrorf(ctx.Run())
 }
 
-// listCmd lists what there is.
+// listCmd lists engines and workloads.
 type listCmd struct{}
 
 // Run prints the engines and the workloads.

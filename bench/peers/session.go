@@ -18,7 +18,7 @@ import (
 	"github.com/everheap/everheap/bench/peers/work"
 )
 
-// selection says what is measured, and where.
+// selection selects engines, workloads and directories.
 type selection struct {
 	Engines   []string `help:"Engines to measure; all by default. See list." placeholder:"NAME"`
 	Workloads []string `help:"Workloads to do; all by default. See list." placeholder:"NAME"`
@@ -59,8 +59,8 @@ func (c *fullCmd) Run() error {
 }
 
 // session measures all workloads with all engines, each pair in a process of its own. A
-// round does everything once; within it the engines follow each other at once, so what
-// slows the machine for a while hits all, and each round begins with another engine.
+// round does everything once; within it the engines follow each other at once, so a temporary
+// slowness of the machine affects all, and each round begins with another engine.
 type session struct {
 	selection
 	rounds int

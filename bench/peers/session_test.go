@@ -20,8 +20,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A session starts workers, collects what they record, round by round, and a report can be
-// made of it.
+// A session starts workers, and collects their records, round by round, in a form that a report
+// accepts.
 func TestSession_Records(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "results", "run.jsonl")
 	s := &session{
@@ -39,7 +39,7 @@ func TestSession_Records(t *testing.T) {
 	defer f.Close()
 	records, err := measure.ReadRecords(f)
 	if err != nil || records[0].Machine == nil {
-		t.Fatalf("the first of %d records is no machine: %v", len(records), err)
+		t.Fatalf("the first of %d records does not describe a machine: %v", len(records), err)
 	}
 	for _, engine := range s.Engines {
 		for round := 1; round <= 2; round++ {

@@ -7,11 +7,10 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Arguments are bytes: a key that is not UTF-8 is a key, and not another one with
-// replacement characters, as which kong's own mappers would have it, since they take
-// every string through JSON.
+// Arguments are bytes: a key that is not UTF-8 stays as it is. Kong's own mappers pass every string
+// through JSON, which would put replacement characters into it.
 
-// stringArgs are the options of kong by which all strings are what was given.
+// stringArgs are the options of kong that keep all strings as they were given.
 func stringArgs() []kong.Option {
 	return []kong.Option{
 		kong.KindMapper(reflect.String, kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
@@ -23,7 +22,7 @@ func stringArgs() []kong.Option {
 	}
 }
 
-// setString makes a string what the next value is, changed by a function.
+// setString sets a string to the next value, changed by a function.
 func setString(ctx *kong.DecodeContext, target reflect.Value, change func(string) string) error {
 	token, err := ctx.Scan.PopValue("string")
 	if err != nil {

@@ -18,7 +18,7 @@ func command(args ...string) (code int, out, complaint string) {
 	return code, o.String(), e.String()
 }
 
-// Arguments are bytes, or an error: never other keys, names or paths than those given.
+// The command uses the bytes of its arguments unchanged, or returns an error.
 func TestArguments_AreBytes(t *testing.T) {
 	t.Setenv("EVERHEAP_HOME", filepath.Join(t.TempDir(), "home"))
 	dir := filepath.Join(t.TempDir(), "s\xffp")

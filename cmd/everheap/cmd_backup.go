@@ -1,6 +1,6 @@
 package main
 
-// The verbs that write a backup of a space, and make a space of one.
+// The verbs that write a backup of a space, and create a space from a backup.
 
 import (
 	"context"
@@ -39,7 +39,7 @@ func (c *backupCmd) Run(std *streams) error {
 	})
 }
 
-// counter counts what is written.
+// counter counts the bytes written.
 type counter struct {
 	w io.Writer
 	n uint64
@@ -64,10 +64,10 @@ func (c *restoreCmd) Run(ctx context.Context, std *streams) error {
 	switch {
 	case isShipped(c.File):
 		return restoreShipped(ctx, std, c.File, c.Name, c.At)
-	case isShipped(c.Name): // the directory first, as with ship
+	case isShipped(c.Name): // the directory is the first argument, as with ship
 		return restoreShipped(ctx, std, c.Name, c.File, c.At)
 	case c.At != "":
-		return fmt.Errorf("--at needs the directory that everheap ship has kept up to date; %s is none", c.File)
+		return fmt.Errorf("--at needs a directory of everheap ship; %s is not one", c.File)
 	}
 	in := std.in
 	if c.File != "-" {
@@ -87,8 +87,8 @@ func (c *restoreCmd) Run(ctx context.Context, std *streams) error {
 	return nil
 }
 
-// replicaCmd runs the program that keeps copies of spaces on other machines. It is of a module of its
-// own, so that this one has no need of what it needs.
+// replicaCmd runs the program that keeps copies of spaces on other machines. The program belongs to a
+// module of its own, which keeps its dependencies out of this module.
 type replicaCmd struct {
 	Args []string `arg:"" optional:"" passthrough:"" help:"lead, follow, status or promote, and what belongs to it; see everheap replica -- --help."`
 }
@@ -107,7 +107,7 @@ func (c *replicaCmd) Run(std *streams) error {
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = std.in, std.out, std.err
-	// What ends this process from a terminal or a service manager reaches the program as well.
+	// Pass signals from a terminal or a service manager on to the program.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -120,7 +120,7 @@ func (c *replicaCmd) Run(std *streams) error {
 		for {
 			select {
 			case s := <-signals:
-				_ = cmd.Process.Signal(s) // if it has ended, nothing is left to end
+				_ = cmd.Process.Signal(s) // an error means that the program has ended
 			case <-done:
 				return
 			}

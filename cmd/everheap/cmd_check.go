@@ -22,7 +22,7 @@ const (
 	exitNotChecked = 2
 )
 
-// checked is a report, as check shows it.
+// checked is a report, in the form that check prints.
 type checked struct {
 	Version  uint64    `json:"version"`
 	Objects  uint64    `json:"objects"`
@@ -32,7 +32,7 @@ type checked struct {
 	Findings []finding `json:"findings"`
 }
 
-// finding is one thing that is wrong.
+// finding is one finding of a report.
 type finding struct {
 	File   string `json:"file"`
 	Offset int64  `json:"offset"`
@@ -40,7 +40,7 @@ type finding struct {
 	What   string `json:"what"`
 }
 
-// newFinding returns a finding as it is shown.
+// newFinding returns a finding in the form that check prints.
 func newFinding(f everheap.Finding) finding {
 	object := ""
 	if f.Object != 0 {
@@ -97,12 +97,12 @@ func (r *checked) print(w io.Writer, took time.Duration) {
 		plural(r.Entries, "entry"), plural(r.Blocks, "block"), size(r.Bytes), took.Seconds(), verdict)
 }
 
-// recoverCmd recovers a space after a loss of power.
+// recoverCmd recovers a space after a power loss.
 type recoverCmd struct {
 	spaceArg
 }
 
-// Run implements the verb. Whoever opens a space for writing recovers it, if it has to be.
+// Run implements the verb. Opening a space for writing recovers it, if necessary.
 func (c *recoverCmd) Run(std *streams) error {
 	return c.with(func(s *everheap.Space) error {
 		st := s.Stats()
@@ -111,7 +111,7 @@ func (c *recoverCmd) Run(std *streams) error {
 	})
 }
 
-// debugCmd is what those need who look for a fault of the library itself.
+// debugCmd helps to find a bug of the library itself.
 type debugCmd struct {
 	Events debugEventsCmd `cmd:"" help:"Print the events that programs noted, in order of time. The programs and this command must be built with the tag invariants."`
 }

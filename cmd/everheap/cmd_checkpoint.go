@@ -40,7 +40,7 @@ func (c *checkpointCmd) Run(ctx context.Context, std *streams) error {
 	})
 }
 
-// checkpointInfo is a checkpoint, as the list shows it.
+// checkpointInfo is a checkpoint, in the form of the list.
 type checkpointInfo struct {
 	Name      string `json:"name"`
 	Version   uint64 `json:"version"`

@@ -1,6 +1,6 @@
 package main
 
-// The verbs of collections as such: create, evolve, rename and drop.
+// The verbs for whole collections: create, evolve, rename and drop.
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// typeArg is a type that is given as text.
+// typeArg is a type, given as text.
 type typeArg struct {
 	Type string `arg:"" optional:"" help:"Type in Go syntax: 'map[K]V', 'sorted[K]V', '[]T', or '*T' for a single value; then the declarations of the types that it names, each on a new line or after a semicolon."`
 	File string `help:"Read the type from a file; - reads standard input. A file that everheap types has written will do." placeholder:"FILE"`
@@ -168,10 +168,10 @@ func counted(n int, one, many string) string {
 // errNotConfirmed says that the user did not agree.
 var errNotConfirmed = errors.New("nothing was changed")
 
-// confirm asks on a terminal; elsewhere it says that there must be --yes.
+// confirm asks on a terminal; without a terminal it returns an error that asks for --yes.
 func confirm(std *streams, question string) error {
 	if w, ok := std.in.(io.Writer); !ok || !isTerminal(w) {
-		return fmt.Errorf("%w: give --yes, since nobody can be asked here", errNotConfirmed)
+		return fmt.Errorf("%w: there is no terminal to ask at; give --yes", errNotConfirmed)
 	}
 	fmt.Fprintf(std.err, "%s [y/N] ", question)
 	var answer string

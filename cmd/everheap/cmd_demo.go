@@ -16,11 +16,11 @@ type demoCmd struct {
 	Frobs int           `hidden:"" default:"200000"`
 	Phase time.Duration `hidden:"" default:"1500ms"`
 	Kills int           `hidden:"" default:"5"`
-	// Patience is for machines that are too busy to keep the promise of going on.
+	// Patience is the allowed delay after a kill; a busy machine needs more.
 	Patience time.Duration `hidden:"" default:"1s"`
 }
 
-// exitInterrupted is the exit code that shells give to what SIGINT ended.
+// exitInterrupted is the exit code of a program that SIGINT has ended.
 const exitInterrupted = 130
 
 // Run implements the verb.

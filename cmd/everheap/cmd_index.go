@@ -19,7 +19,7 @@ type indexCmd struct {
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
-// indexInfo is an index, as index and info show it.
+// indexInfo is an index, in the form that index and info print.
 type indexInfo struct {
 	Name   text   `json:"name"`
 	Fields string `json:"fields"`
@@ -94,7 +94,7 @@ func (c *indexCmd) list(s *everheap.Space, std *streams) error {
 	return nil
 }
 
-// kind says for people what the index is like.
+// kind describes the index for people.
 func (x indexInfo) kind() string {
 	if x.Unique {
 		return "unique"
@@ -102,7 +102,7 @@ func (x indexInfo) kind() string {
 	return ""
 }
 
-// indexInfos returns indexes as they are shown.
+// indexInfos returns indexes in the form that index and info print.
 func indexInfos(list []everheap.IndexInfo) []indexInfo {
 	infos := []indexInfo{}
 	for _, x := range list {
@@ -147,7 +147,7 @@ func (c *expireCmd) Run(ctx context.Context, std *streams) error {
 	})
 }
 
-// declare declares how entries expire, or ends that.
+// declare declares how entries expire, or drops the declaration.
 func (c *expireCmd) declare(s *everheap.Space) error {
 	switch {
 	case c.Drop:

@@ -9,13 +9,13 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// infoCmd shows what a space holds.
+// infoCmd shows the contents and the state of a space.
 type infoCmd struct {
 	spaceArg
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// spaceInfo is a space, as info shows it.
+// spaceInfo is a space, in the form that info prints.
 type spaceInfo struct {
 	Dir       string    `json:"dir"`
 	Created   time.Time `json:"created"`
@@ -34,23 +34,23 @@ type spaceInfo struct {
 	Journal   uint64    `json:"journal"`
 	Reserved  uint64    `json:"reserved"`
 	Leaked    uint64    `json:"leaked"`
-	Processes int       `json:"processes"` // this one not counted
+	Processes int       `json:"processes"` // without this one
 	Failed    bool      `json:"failed"`
 	Maps      []mapInfo `json:"maps"`
 
 	Replica *replicaInfo `json:"replica,omitempty"`
 }
 
-// replicaInfo is how far a replica is behind its leader, as info shows it.
+// replicaInfo is how far a replica is behind its leader, in the form that info prints.
 type replicaInfo struct {
 	Leader      string    `json:"leader"`
-	Known       uint64    `json:"known"` // 0: nothing was heard
+	Known       uint64    `json:"known"` // 0: no report from the leader
 	Heard       time.Time `json:"heard"`
 	LagVersions uint64    `json:"lag_versions"`
 	LagMillis   float64   `json:"lag_ms"`
 }
 
-// mapInfo is a collection or a single value, as info shows it.
+// mapInfo is a collection or a single value, in the form that info prints.
 type mapInfo struct {
 	Name  text   `json:"name"`
 	Kind  string `json:"kind"`

@@ -69,7 +69,8 @@ func (c *inspectCmd) Run(ctx context.Context, std *streams) error {
 	return errors.Join(server.Serve(ctx, l), server.Close())
 }
 
-// tokenOf returns the token in a file, which it makes for its owner alone if there is none.
+// tokenOf returns the token in a file. If the file does not exist, it creates one that only its owner
+// can read.
 func tokenOf(path string) (string, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -90,8 +91,8 @@ func tokenOf(path string) (string, error) {
 	return token, err
 }
 
-// open opens a space: for reading only, unless the page may write. What is changed on the page
-// is on disk when the page says so.
+// open opens a space: for reading only, unless the page may write. A change is on disk when the page
+// confirms it.
 func (c *inspectCmd) open(name string, std *streams) (*everheap.Space, error) {
 	a := spaceArg{name}
 	if c.Write {

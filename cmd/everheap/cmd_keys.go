@@ -36,7 +36,7 @@ func (c *keysCmd) Run(std *streams) error {
 	})
 }
 
-// print prints the keys that are wanted.
+// print prints the selected keys.
 func (c *keysCmd) print(tx *everheap.Tx, m *everheap.Collection, w *bufio.Writer) error {
 	var sorted []string
 	printed := 0

@@ -16,7 +16,7 @@ type locksCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// namedLock is a named lock, as locks shows it.
+// namedLock is a named lock, in the form that locks prints.
 type namedLock struct {
 	Name    text     `json:"name"`
 	Kind    string   `json:"kind"`
@@ -27,7 +27,7 @@ type namedLock struct {
 
 // holder is a process that holds a lock.
 type holder struct {
-	PID     int       `json:"pid"` // 0: it died, and cannot be told any more
+	PID     int       `json:"pid"` // 0: the process died, and its number is unknown
 	Foreign bool      `json:"foreign"`
 	Command string    `json:"command"`
 	Since   time.Time `json:"since"`
@@ -78,7 +78,7 @@ func printLocks(w io.Writer, locks []namedLock) {
 			}
 			return fmt.Sprintf("%d of %d", n, l.Units)
 		}
-		if len(l.Holders) == 0 { // it is on its way to one who waits
+		if len(l.Holders) == 0 { // the lock is being handed to a waiter
 			t.add(name, kind, units(0), "-", "-", "-", "-", waiting)
 		}
 		for _, h := range l.Holders {
@@ -97,7 +97,7 @@ func printLocks(w io.Writer, locks []namedLock) {
 	}
 }
 
-// lockName writes a name so that it is one word.
+// lockName formats a name as one word.
 func lockName(name string) string {
 	if quoted := strconv.Quote(name); name == "" || quoted != `"`+name+`"` || strings.ContainsRune(name, ' ') {
 		return quoted
@@ -105,7 +105,7 @@ func lockName(name string) string {
 	return name
 }
 
-// state says in words how a holder is.
+// state describes the state of a holder.
 func (h holder) state() string {
 	switch {
 	case h.Dead:

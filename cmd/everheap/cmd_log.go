@@ -1,6 +1,6 @@
 package main
 
-// The verbs that show every version of a space, and who keeps them.
+// The verbs that show every version of a space, and the subscriptions that keep them.
 
 import (
 	"bufio"
@@ -37,7 +37,7 @@ func (c *logCmd) Run(ctx context.Context, std *streams) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if info, err := os.Stat(c.Space); err == nil && info.Mode().IsRegular() {
-		if _, err := (spaceArg{c.Space}).dir(); err != nil { // else a space has the name
+		if _, err := (spaceArg{c.Space}).dir(); err != nil { // otherwise the argument names a space
 			return c.file(std)
 		}
 	}
@@ -51,7 +51,7 @@ func (c *logCmd) Run(ctx context.Context, std *streams) error {
 	return err
 }
 
-// print prints the versions.
+// print prints the versions of a space.
 func (c *logCmd) print(ctx context.Context, s *everheap.Space, std *streams) error {
 	last := s.Stats().Durable
 	since, err := c.from(s, last)
@@ -80,7 +80,7 @@ func (c *logCmd) print(ctx context.Context, s *everheap.Space, std *streams) err
 	return nil
 }
 
-// shipped prints the versions that were shipped to a directory.
+// shipped prints the versions in a directory of everheap ship.
 func (c *logCmd) shipped(std *streams) error {
 	if c.Follow {
 		return fmt.Errorf("--follow needs the space; %s is a directory that it was shipped to", c.Space)
@@ -103,8 +103,8 @@ func (c *logCmd) shipped(std *streams) error {
 	return nil
 }
 
-// file prints the versions of a file with frames: a segment of what was shipped, what log --frames has
-// written, or what a replica has put aside.
+// file prints the versions in a file of frames: a segment of everheap ship, the output of log
+// --frames, or a tail that a replica has put aside.
 func (c *logCmd) file(std *streams) error {
 	f, err := os.Open(c.Space)
 	if err != nil {
@@ -124,7 +124,7 @@ func (c *logCmd) file(std *streams) error {
 			return fmt.Errorf("%s, after %s: %w", c.Space, plural(uint64(n), "frame"), err)
 		}
 		if uint64(frame.Version()) <= c.Since {
-			for _, err := range told.Changes(frame) { // it may make what later ones change
+			for _, err := range told.Changes(frame) { // the frame may create objects that later frames change
 				if err != nil {
 					return err
 				}
@@ -139,7 +139,7 @@ func (c *logCmd) file(std *streams) error {
 	return nil
 }
 
-// from returns the version to begin after.
+// from returns the version after which the log begins.
 func (c *logCmd) from(s *everheap.Space, newest everheap.Version) (everheap.Version, error) {
 	if c.Since != 0 || c.Follow {
 		if c.Since == 0 {
@@ -158,12 +158,12 @@ func (c *logCmd) from(s *everheap.Space, newest everheap.Version) (everheap.Vers
 		}
 	}
 	if len(list) == 0 {
-		return 0, errors.New("the space keeps no versions for anybody; give --since VERSION for what happens to be there still, or --follow; everheap ship and replicas keep them")
+		return 0, errors.New("the space keeps no versions, as it has no subscriptions (everheap ship and replicas make them); give --since VERSION for versions that happen to be there still, or --follow")
 	}
 	return oldest, nil
 }
 
-// loggedChange is one change, as log --json shows it.
+// loggedChange is one change, in the form of log --json.
 type loggedChange struct {
 	Collection string          `json:"collection,omitempty"`
 	Object     string          `json:"object,omitempty"`
@@ -196,7 +196,7 @@ func (c *logCmd) one(r *everheap.FrameReader, f everheap.Frame, out *bufio.Write
 			return err
 		}
 		switch n++; {
-		case n == 1: // one change stands beside the version, several below it
+		case n == 1: // print one change beside the version, several below it
 			first = changeText(&x)
 			continue
 		case n == 2:
@@ -217,7 +217,7 @@ func (c *logCmd) one(r *everheap.FrameReader, f everheap.Frame, out *bufio.Write
 	return nil
 }
 
-// jsonVersion prints one version as JSON, change by change: a version may have a great many.
+// jsonVersion prints one version as JSON, change by change: a version may have very many changes.
 func jsonVersion(r *everheap.FrameReader, f everheap.Frame, out *bufio.Writer) error {
 	t, err := f.Time().UTC().MarshalJSON()
 	if err != nil {
@@ -247,7 +247,7 @@ func jsonVersion(r *everheap.FrameReader, f everheap.Frame, out *bufio.Writer) e
 	return err
 }
 
-// changeText says for people what one change does.
+// changeText describes one change for people.
 func changeText(x *everheap.EntryChange) string {
 	what := x.What
 	if x.Name != "" {
@@ -292,7 +292,7 @@ type subscriptionsCmd struct {
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
-// subscription is one, as it is shown.
+// subscription is a subscription, in the form that the verb prints.
 type subscription struct {
 	Name    string           `json:"name"`
 	Version everheap.Version `json:"version"`

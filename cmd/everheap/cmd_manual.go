@@ -1,6 +1,6 @@
 package main
 
-// The verbs that are about the command itself: completion, complete and man.
+// The verbs for the command itself: completion, complete and man.
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/manual"
 )
 
-// completionCmd prints what a shell reads to complete the command line.
+// completionCmd prints the script by which a shell completes the command line.
 type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish. For bash: source <(everheap completion bash). For zsh, in a directory of fpath, as _everheap. For fish: everheap completion fish | source."`
 }
@@ -27,8 +27,8 @@ func (c *completionCmd) Run(std *streams) error {
 	return err
 }
 
-// completeCmd prints what the last word can be, for the scripts of the shells: one a line, and
-// behind a tab what it is. The line :files says that it can be the name of a file.
+// completeCmd prints the candidates for the last word, for the scripts of the shells: one a line,
+// with its description after a tab. The line :files says that the word can be the name of a file.
 type completeCmd struct {
 	Words []string `arg:"" optional:""`
 }
@@ -49,8 +49,8 @@ func (c *completeCmd) Run(ctx *kong.Context, std *streams) error {
 	return nil
 }
 
-// namesFor returns the names of registered spaces, of collections and of checkpoints. What
-// cannot be read is not completed.
+// namesFor returns the names of registered spaces, of collections and of checkpoints. It ignores
+// errors: then there are no candidates.
 func namesFor(kind string, before []string) (names []string) {
 	if kind == "space" || kind == "name" && len(before) == 0 {
 		return registeredNames()
@@ -132,7 +132,7 @@ func (c *manCmd) Run(ctx *kong.Context, std *streams) error {
 	return nil
 }
 
-// verbOf returns a verb; nil if there is none.
+// verbOf returns the verb of a name, or nil.
 func verbOf(model *kong.Application, name string) *kong.Node {
 	for _, c := range model.Children {
 		if c.Name == name && !c.Hidden {
@@ -142,7 +142,7 @@ func verbOf(model *kong.Application, name string) *kong.Node {
 	return nil
 }
 
-// version says which command this is.
+// version returns the version of the command.
 func version() string {
 	text := "(devel)"
 	info, ok := debug.ReadBuildInfo()

@@ -16,7 +16,7 @@ type psCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// usage is who uses a space, as ps shows it.
+// usage is the processes and readers of a space, in the form that ps prints.
 type usage struct {
 	Version   uint64    `json:"version"` // the newest
 	Processes []process `json:"processes"`
@@ -26,7 +26,7 @@ type usage struct {
 // process is a process that has the space open.
 type process struct {
 	PID      int       `json:"pid"`
-	Foreign  bool      `json:"foreign"` // the number is of a PID namespace that cannot be seen from here
+	Foreign  bool      `json:"foreign"` // the number belongs to another PID namespace
 	Command  string    `json:"command"`
 	Since    time.Time `json:"since"`
 	Commits  uint64    `json:"commits"`
@@ -60,7 +60,7 @@ func (c *psCmd) Run(std *streams) error {
 	})
 }
 
-// whoUses collects who uses the space, this process left out.
+// whoUses collects the processes and readers of the space, without this process.
 func whoUses(s *everheap.Space) (*usage, error) {
 	u := &usage{Version: uint64(s.Stats().Version), Processes: []process{}, Readers: []reader{}}
 	readers, err := s.Readers()
@@ -100,7 +100,7 @@ func (u *usage) print(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	if len(u.Readers) == 0 {
-		fmt.Fprintf(w, "nobody holds a version (the newest is %d)\n", u.Version)
+		fmt.Fprintf(w, "no process holds a version (the newest is %d)\n", u.Version)
 		return
 	}
 	t = newTable(">PID", "COMMAND", ">HELD FOR", ">VERSION", ">BEHIND", ">PINS")
@@ -114,7 +114,7 @@ func (u *usage) print(w io.Writer) {
 	t.print(w, "")
 }
 
-// pidText writes a process number, marked if it is one of another PID namespace.
+// pidText formats a process number, with a mark if it belongs to another PID namespace.
 func pidText(pid int, foreign bool) string {
 	if foreign {
 		return fmt.Sprintf("%d*", pid)
@@ -125,7 +125,7 @@ func pidText(pid int, foreign bool) string {
 // foreignNote explains the mark of pidText.
 const foreignNote = "* in another PID namespace, which has numbers of its own"
 
-// state says in words what a process is doing.
+// state describes what a process is doing.
 func (p process) state() string {
 	var words []string
 	if p.Stopped {

@@ -16,7 +16,7 @@ type lsCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// listed is a registered space, as ls shows it.
+// listed is a registered space, in the form that ls prints.
 type listed struct {
 	Name   string `json:"name"`
 	Dir    string `json:"dir"`
@@ -58,7 +58,7 @@ func (c *lsCmd) Run(std *streams) error {
 	return nil
 }
 
-// look tells of one registered space without opening it.
+// look returns the state of a registered space without opening it.
 func look(e registry.Entry) listed {
 	l := listed{Name: e.Name, Dir: e.Dir, State: "closed", Base: fmt.Sprintf("%#x", e.Base), Window: e.Size}
 	info, err := everheap.Describe(e.Dir)
@@ -86,8 +86,8 @@ type adoptCmd struct {
 	Name string `arg:"" optional:"" help:"Name to register; by default the last part of the directory."`
 }
 
-// Run implements the verb. A name whose space is gone, or was moved here, is given to
-// this directory; one that leads to another space is not.
+// Run implements the verb. It gives a name to this directory if the name is new, or if its space is
+// gone or was moved here. It refuses a name that another space has.
 func (c *adoptCmd) Run(std *streams) error {
 	info, err := everheap.Describe(c.Dir)
 	if errors.Is(err, everheap.ErrNotFound) {
@@ -124,12 +124,12 @@ func (c *adoptCmd) Run(std *streams) error {
 	return nil
 }
 
-// forgetCmd takes a name out of the registry.
+// forgetCmd removes names from the registry.
 type forgetCmd struct {
 	Names []string `arg:"" name:"name" help:"Registered names."`
 }
 
-// Run implements the verb. Names are forgotten in their order, up to one that cannot be.
+// Run implements the verb. It removes names in order, up to the first error.
 func (c *forgetCmd) Run(std *streams) error {
 	reg := registry.Open("")
 	for _, name := range c.Names {

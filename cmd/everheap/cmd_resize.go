@@ -38,17 +38,17 @@ func (n *byteCount) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// resized is what resize did, as it is shown.
+// resized is the outcome of resize, in the form that it prints.
 type resized struct {
 	Before uint64 `json:"before"` // maximum size
 	After  uint64 `json:"after"`
 	Window uint64 `json:"window"` // now
 	Base   string `json:"base"`
-	Moved  bool   `json:"moved"` // the space was written anew, for another window
+	Moved  bool   `json:"moved"` // the space was rewritten, for another window
 }
 
-// Run implements the verb: in place if the window is large enough, else the closed space
-// is written anew.
+// Run implements the verb. It works in place if the window is large enough, else it rewrites the
+// closed space.
 func (c *resizeCmd) Run(ctx context.Context, std *streams) error {
 	dir, err := c.dir()
 	if err != nil {

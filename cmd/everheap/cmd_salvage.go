@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// salvageCmd gets out what can still be read of a damaged space.
+// salvageCmd writes all readable data of a damaged space as a backup.
 type salvageCmd struct {
 	spaceArg
 	Out  string `arg:"" help:"File to write the backup to; - is standard output."`
@@ -24,7 +24,7 @@ const (
 	exitNotSalvaged = 2
 )
 
-// salvaged is a report, as salvage shows it.
+// salvaged is a report, in the form that salvage prints.
 type salvaged struct {
 	Version   uint64    `json:"version"`
 	Committed string    `json:"committed,omitempty"`
@@ -38,8 +38,7 @@ type salvaged struct {
 	Findings  []finding `json:"findings"`
 }
 
-// Run implements the verb. Where the backup goes to the standard output, the report
-// does not.
+// Run implements the verb. If the backup goes to standard output, the report goes to standard error.
 func (c *salvageCmd) Run(std *streams) error {
 	dir, err := c.dir()
 	if err == nil {

@@ -41,8 +41,8 @@ func (c *setCmd) Run(std *streams) error {
 	}, durability(c.Sync))
 }
 
-// key returns the key as JSON: that of the end of a list if there is none, and nil for
-// a single value.
+// key returns the key as JSON. Without a key it returns the key of the end of a list, and nil for a
+// single value.
 func (c *setCmd) key(tx *everheap.Tx, m *everheap.Collection) ([]byte, error) {
 	kind := m.Kind()
 	switch {
@@ -77,7 +77,7 @@ func (c *setCmd) value(s *streams) ([]byte, error) {
 	return text, nil
 }
 
-// durability is what --sync asks for.
+// durability returns the durability for --sync.
 func durability(sync bool) everheap.Durability {
 	if sync {
 		return everheap.Durable

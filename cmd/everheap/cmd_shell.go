@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// shellCmd asks and changes a space line by line.
+// shellCmd queries and changes a space line by line.
 type shellCmd struct {
 	spaceArg
 	Line []string `arg:"" optional:"" help:"A line to run; without it, lines are read from the terminal, or from standard input as a script, which ends at the first error."`
@@ -42,8 +42,8 @@ func (c *shellCmd) Run(ctx context.Context, std *streams) error {
 	return err
 }
 
-// openShell opens a space for the shell: for reading only where the user may not write it. Then
-// lines that change something are errors.
+// openShell opens a space for the shell. If the user may not write the space, it opens it for reading
+// only, and lines that change something are errors.
 func openShell(name string) (*everheap.Space, error) {
 	s, err := spaceArg{name}.open()
 	if errors.Is(err, fs.ErrPermission) {
@@ -66,8 +66,8 @@ func registeredNames() (names []string) {
 	return names
 }
 
-// historyFile is where the lines of the shell are kept: EVERHEAP_HISTORY, if that is set; none
-// if it is empty.
+// historyFile returns the file with the history of the shell: EVERHEAP_HISTORY, if that is set. If it
+// is set but empty, there is no file.
 func historyFile() string {
 	if file, ok := os.LookupEnv("EVERHEAP_HISTORY"); ok {
 		return file

@@ -1,6 +1,6 @@
 package main
 
-// The verbs that keep a directory up to date with a space, and make a space of one.
+// The verbs that keep a directory up to date with a space, and restore a space from such a directory.
 
 import (
 	"context"
@@ -59,7 +59,7 @@ func (c *shipCmd) Run(ctx context.Context, std *streams) error {
 	})
 }
 
-// restoreShipped makes a space of a directory that a space was shipped to.
+// restoreShipped restores a space from a directory into which it was shipped.
 func restoreShipped(ctx context.Context, std *streams, dir, name, at string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -88,10 +88,10 @@ func restoreShipped(ctx context.Context, std *streams, dir, name, at string) err
 	return nil
 }
 
-// timeForms are the ways in which a time may be given, in the local zone unless it says another.
+// timeForms are the accepted forms of a time, in the local zone unless the time names a zone.
 var timeForms = []string{time.RFC3339Nano, "2006-01-02 15:04:05", "2006-01-02T15:04:05", "2006-01-02 15:04", "2006-01-02"}
 
-// parseAt returns what --at says: a version, or a time.
+// parseAt parses --at: a version, or a time.
 func parseAt(at string) (ship.At, error) {
 	if at == "" {
 		return ship.At{}, nil
@@ -107,7 +107,7 @@ func parseAt(at string) (ship.At, error) {
 	return ship.At{}, fmt.Errorf("--at %q is neither a version nor a time such as %q", at, "2026-11-30 14:05:00")
 }
 
-// isShipped reports whether a path is a directory that a space was shipped to.
+// isShipped reports whether a path is a directory into which a space was shipped.
 func isShipped(path string) bool {
 	is, err := ship.IsDirectory(path)
 	return err == nil && is

@@ -1,6 +1,6 @@
 package main
 
-// The verbs by which rows leave a space and come into one: export and import.
+// The verbs that export rows from a space and import rows into one.
 
 import (
 	"context"
@@ -18,14 +18,14 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/transfer"
 )
 
-// shapeFlags say how rows look.
+// shapeFlags are the flags for the format of rows.
 type shapeFlags struct {
 	Format    string `help:"json: a line of JSON a row, {\"key\":…,\"value\":…}; or csv, with a header. By default what the name of the file says, and otherwise json." placeholder:"FORMAT"`
 	Delimiter string `help:"Character between the cells of CSV; by default a comma, and a tab if the file is called .tsv." placeholder:"C"`
 	Bare      bool   `help:"A line of JSON is the value alone."`
 }
 
-// shape returns how the rows of a file look.
+// shape returns the format of the rows of a file.
 func (f shapeFlags) shape(file string) (transfer.Shape, error) {
 	s := transfer.ShapeOf(file)
 	if f.Format != "" {
@@ -95,7 +95,7 @@ func (c *exportCmd) write(ctx context.Context, s *everheap.Space, w io.Writer, s
 		}
 		return nil
 	}
-	var failed error // says all there is to say, and needs no wrapping
+	var failed error // complete: returned without wrapping
 	err := view(func(tx *everheap.Tx) error {
 		failed = func() error {
 			total, err := c.count(tx)
@@ -129,7 +129,7 @@ func (c *exportCmd) count(tx *everheap.Tx) (n uint64, err error) {
 	return n, err
 }
 
-// progressTo is where progress is shown: on a terminal, unless the rows go there.
+// progressTo returns the writer for progress: a terminal, unless the rows go there.
 func progressTo(std *streams, rows bool) io.Writer {
 	if rows || !isTerminal(std.err) {
 		return nil
@@ -193,7 +193,7 @@ func (c *importCmd) Run(ctx context.Context, std *streams) error {
 	})
 }
 
-// options returns what the flags say.
+// options returns the options of the flags.
 func (c *importCmd) options() (opt transfer.Options, err error) {
 	opt.Shape, err = c.shape(c.File)
 	opt.Key, opt.Fields, opt.Columns = c.Key, c.Map, c.Columns
@@ -204,7 +204,7 @@ func (c *importCmd) options() (opt transfer.Options, err error) {
 	return opt, err
 }
 
-// input opens the source, and names it.
+// input opens the source, and sets its name.
 func (c *importCmd) input(std *streams, opt *transfer.Options) (in io.ReadSeeker, total uint64, err error) {
 	if c.File == "-" {
 		opt.Source = c.Resume
@@ -230,13 +230,13 @@ func (c *importCmd) input(std *streams, opt *transfer.Options) (in io.ReadSeeker
 	return f, total, err
 }
 
-// noSeek is a source that cannot begin anew.
+// noSeek is a source that cannot be read again from its beginning.
 type noSeek struct{ io.Reader }
 
 // Seek implements io.Seeker.
 func (noSeek) Seek(int64, int) (int64, error) { return 0, errors.ErrUnsupported }
 
-// missing says how to create the collection that rows should go into.
+// missing returns the error for a missing collection, with the command that creates it.
 func (c *importCmd) missing(in io.Reader, shape transfer.Shape) error {
 	text := fmt.Sprintf("%s has nothing named %q; create it first", c.Space, c.Name)
 	if spec := transfer.Guess(in, shape); spec != "" {
@@ -255,7 +255,7 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// report says what an import did.
+// report prints the outcome of an import.
 func (c *importCmd) report(std *streams, ctx context.Context, r *transfer.Report, took time.Duration, err error) error {
 	for _, l := range r.Lines {
 		fmt.Fprintf(std.err, "everheap: %s: %v\n", c.File, &l)

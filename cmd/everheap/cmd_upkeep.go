@@ -1,7 +1,6 @@
 package main
 
-// The verbs that give space back: objects that no name reaches, and files that are larger than what
-// they hold.
+// The verbs that give space back: they drop objects that no name reaches, and shrink files.
 
 import (
 	"context"
@@ -21,7 +20,7 @@ type collectCmd struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// collected is the outcome of a collection, as collect shows it.
+// collected is the outcome of a collection, in the form that collect prints.
 type collected struct {
 	Version uint64  `json:"version"`
 	Objects uint64  `json:"objects"`
@@ -60,7 +59,7 @@ func (r *collected) print(w io.Writer) {
 		count(r.Dropped), size(r.Bytes), plural(uint64(r.Batches), "transaction"), r.Seconds)
 }
 
-// compactCmd gives the space that a space does not need back to the file system.
+// compactCmd returns unused space to the file system.
 type compactCmd struct {
 	spaceArg
 	Online  bool `help:"Return free extents while programs use the space, even if none does." xor:"how"`
@@ -68,15 +67,15 @@ type compactCmd struct {
 	JSON    bool `name:"json" help:"Print JSON."`
 }
 
-// compacted is what compact did, as it is shown.
+// compacted is the outcome of compact, in the form that it prints.
 type compacted struct {
 	Before  uint64 `json:"before"` // bytes that the files take on disk
 	After   uint64 `json:"after"`
 	Offline bool   `json:"offline"`
 }
 
-// Run implements the verb: written anew if nobody has the space open, else what is free
-// is given back.
+// Run implements the verb. It rewrites the space if no process has it open, else it returns free
+// extents.
 func (c *compactCmd) Run(ctx context.Context, std *streams) error {
 	dir, err := c.dir()
 	if err != nil {
@@ -108,7 +107,7 @@ func (c *compactCmd) Run(ctx context.Context, std *streams) error {
 	return nil
 }
 
-// print shows the outcome to people.
+// print writes the outcome for people.
 func (d *compacted) print(w io.Writer) {
 	how := "written anew"
 	if !d.Offline {

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// watchCmd prints what changes, as it does.
+// watchCmd prints changes as they happen.
 type watchCmd struct {
 	spaceArg
 	Map     string `arg:"" optional:"" help:"Name of the map, list or single value; without it, print the number of each new version."`
@@ -73,7 +73,7 @@ func (c *watchCmd) changes(ctx context.Context, s *everheap.Space, std *streams)
 	return nil
 }
 
-// lines returns what prints a line, at once, and reports whether there are to be more.
+// lines returns a function that prints a line at once, and reports whether to print more.
 func (c *watchCmd) lines(std *streams) func(v any) (more bool, err error) {
 	e := json.NewEncoder(std.out)
 	e.SetEscapeHTML(false)

@@ -21,13 +21,13 @@ import (
 	"github.com/everheap/everheap/internal/proctest"
 )
 
-// The live file of a space is cut, written over or removed while a program has it open. What
-// becomes of programs package test/lost tests; here is what becomes of the verbs of the command,
-// of those that begin afterwards, and of those that it meets in the middle.
+// These tests cut, overwrite or remove the live file of a space while a program has the space open.
+// Package test/lost tests what happens to programs. Here are the verbs of the command: verbs that
+// begin after the loss, and verbs that are running when it happens.
 
 func init() { proctest.Children["keeper"] = keeper }
 
-// keeper is a process that has spaces open, and closes them, as it is told.
+// keeper is a process that keeps spaces open, and closes them on command.
 func keeper(string) error {
 	spaces := map[string]*everheap.Space{}
 	for {
@@ -73,7 +73,7 @@ func makeLost(dir string) (*everheap.Space, error) {
 	return s, errors.Join(err, s.Checkpoint("c"))
 }
 
-// keeping makes spaces that a keeper has open.
+// keeping makes spaces that a keeper keeps open.
 type keeping struct {
 	keeper *proctest.Proc
 	dir    string
@@ -81,7 +81,7 @@ type keeping struct {
 	n      int
 }
 
-// newKeeping starts a keeper. All users may see its spaces.
+// newKeeping starts a keeper. All users may read its spaces.
 func newKeeping(t *testing.T) *keeping {
 	t.Helper()
 	dir := t.TempDir()
@@ -99,7 +99,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// make makes a space, which the keeper has open.
+// make makes a space, which the keeper opens.
 func (k *keeping) make(t testing.TB) (dir string) {
 	t.Helper()
 	k.mu.Lock()
@@ -110,7 +110,7 @@ func (k *keeping) make(t testing.TB) (dir string) {
 	return dir
 }
 
-// say tells the keeper what to do, and hears how it went.
+// say sends the keeper a command, and waits for its answer.
 func (k *keeping) say(t testing.TB, what string) {
 	t.Helper()
 	k.keeper.Tell(what)
@@ -119,8 +119,8 @@ func (k *keeping) say(t testing.TB, what string) {
 	}
 }
 
-// over closes a space whose file was cut, and looks whether all is there that must be: what
-// the verb says to have done, too.
+// over closes a space whose file was cut, and verifies its contents, including the change that the
+// verb reported.
 func (k *keeping) over(t testing.TB, dir string, v *lostVerb, r *verbRun) {
 	t.Helper()
 	k.mu.Lock()
@@ -144,16 +144,16 @@ func (k *keeping) over(t testing.TB, dir string, v *lostVerb, r *verbRun) {
 	must(t, os.RemoveAll(dir))
 }
 
-// adviceOfLoss reports whether an error says that live is lost, and what to do.
+// adviceOfLoss reports whether an error says that the live file is lost, and what to do.
 func adviceOfLoss(text string) bool {
 	return strings.Contains(text, "live file") &&
 		(strings.Contains(text, "open it again") || strings.Contains(text, "close it there first"))
 }
 
-// lostCuts are what is done to a live file.
+// lostCuts are the ways to damage a live file.
 var lostCuts = []struct {
 	name   string
-	shared bool // it has another name or none, and is still what the processes share
+	shared bool // the file has another name or none, but the processes still share it
 	do     func(path string, size int64) error
 }{
 	{"cut to nothing", false, func(path string, _ int64) error { return os.Truncate(path, 0) }},
@@ -174,7 +174,7 @@ var lostCuts = []struct {
 func cutLive(t testing.TB, dir string, how int) {
 	path := filepath.Join(dir, "live")
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) { // nobody has the space open yet, or any more
+	if errors.Is(err, fs.ErrNotExist) { // no process has the space open yet, or any more
 		return
 	}
 	if err == nil {
@@ -187,15 +187,15 @@ func cutLive(t testing.TB, dir string, how int) {
 
 // lostVerb is a verb that needs a live file.
 type lostVerb struct {
-	line    string // SPACE is the space, OUT a file that is not there; | is a blank in a word
+	line    string // SPACE is the space, OUT a new file; | is a blank in a word
 	in      string // standard input
-	busy    bool   // it cannot be done while others have the space open, and says no more
-	reading bool   // who may only read the space can do it
-	alone   bool   // nobody else may have it open
+	busy    bool   // the verb fails if another process has the space open, without naming the loss
+	reading bool   // a user who may only read the space can run it
+	alone   bool   // no other process may have the space open
 	waits   bool   // until something happens
-	guest   bool   // it is run by one who may not write
-	done    string // line of the shell that shows, afterwards, that the verb was done
-	shows   string // what it prints then, or a part of it
+	guest   bool   // run by a user who may not write the space
+	done    string // command that shows afterwards that the verb was done
+	shows   string // its output then, or a part of it
 }
 
 const lostType = "map[string]struct{Name|string;Age|int;More|string}"
@@ -260,7 +260,7 @@ type taps struct {
 func (s *taps) Read(p []byte) (int, error)  { s.event(); return s.Reader.Read(p[:min(len(p), 16)]) }
 func (s *taps) Write(p []byte) (int, error) { s.event(); return s.Writer.Write(p) }
 
-// run runs a verb in this process; event is called before all that it reads and writes.
+// run runs a verb in this process. The verb calls event before each read and write.
 func (v *lostVerb) run(t testing.TB, dir string, event func()) *verbRun {
 	t.Helper()
 	var words []string
@@ -289,7 +289,7 @@ func (v *lostVerb) run(t testing.TB, dir string, event func()) *verbRun {
 	return r
 }
 
-// told returns an error unless a verb that has met the loss has said what is to be said.
+// told returns an error unless a verb that met the loss has printed the advice.
 func (v *lostVerb) told(r *verbRun) error {
 	said := r.err.String()
 	switch {
@@ -301,20 +301,21 @@ func (v *lostVerb) told(r *verbRun) error {
 	return fmt.Errorf("exit code %d, and it says: %s", r.code, said)
 }
 
-// Whoever comes after the loss, while others have the space open, is told to close it there.
+// A verb that begins after the loss, while another process has the space open, says to close the
+// space there.
 func TestLostLive_VerbsBeginAfterwards(t *testing.T) { // L14, L16, X6
 	k := newKeeping(t)
 	defer func() { k.keeper.Tell("end"); k.keeper.Ends() }()
 	var all sync.WaitGroup
 	for i, v := range lostVerbs {
-		all.Go(func() { // each waits a second for others to leave
+		all.Go(func() { // each verb waits a second for other processes to close the space
 			dir, how := k.make(t), i%len(lostCuts)
 			cutLive(t, dir, how)
 			r := v.run(t, dir, func() {})
 			if err := v.told(r); err != nil {
 				t.Errorf("%s, the file is %s: %v", v.line, lostCuts[how].name, err)
 			}
-			if v.reading && os.Geteuid() == 0 { // so is a user who may only read
+			if v.reading && os.Geteuid() == 0 { // a user who may only read gets the same error
 				v.guest = true
 				if err := os.Chmod(filepath.Join(dir, "live"), 0o444); err != nil && !errors.Is(err, fs.ErrNotExist) {
 					t.Error(err)
@@ -330,7 +331,7 @@ func TestLostLive_VerbsBeginAfterwards(t *testing.T) { // L14, L16, X6
 	all.Wait()
 }
 
-// The verbs that need no live file do not mind.
+// The loss does not matter to verbs that need no live file.
 func TestLostLive_VerbsOfTheRegistry(t *testing.T) {
 	k := newKeeping(t)
 	for how := range lostCuts {
@@ -347,9 +348,8 @@ func TestLostLive_VerbsOfTheRegistry(t *testing.T) {
 	k.keeper.Ends()
 }
 
-// met runs a verb, and cuts the file at one of the moments of it: before it reads or writes
-// something, or, in builds with assertions, at a point; or when it waits, if it does. It
-// returns how many moments there were.
+// met runs a verb, and cuts the file at one moment of the run: before a read or write of the verb, at
+// a point in builds with assertions, or while the verb waits. It returns the number of moments.
 func (v *lostVerb) met(t testing.TB, dir string, at, how int) (r *verbRun, moments int, cut bool) {
 	var mu sync.Mutex
 	event := func() {
@@ -379,7 +379,7 @@ func (v *lostVerb) met(t testing.TB, dir string, at, how int) (r *verbRun, momen
 	return r, moments, cut
 }
 
-// A verb that meets the loss ends, and says what is to be said, or has done its work.
+// A verb that meets the loss ends; it prints the advice, or has done its work.
 func TestLostLive_VerbsInTheMiddle(t *testing.T) { // L15, L16, X1, X2, X6
 	k := newKeeping(t)
 	how, root := 0, os.Geteuid() == 0
@@ -394,7 +394,7 @@ func TestLostLive_VerbsInTheMiddle(t *testing.T) { // L15, L16, X1, X2, X6
 					k.say(t, "close "+dir)
 				}
 				if how = (how + 1) % len(lostCuts); v.waits && lostCuts[how].shared {
-					how = 0 // nothing would happen any more, for which it would wait
+					how = 0 // nothing would happen any more that the verb could wait for
 				}
 				if v.guest = v.reading && root && round%2 == 1; v.guest {
 					must(t, os.Chmod(filepath.Join(dir, "live"), 0o444))

@@ -1,9 +1,10 @@
 // Command everheap looks into spaces and changes them, without the Go types of
 // the programs that made them; and shows, with everheap demo, what a space is.
 //
-// Each verb is a struct in a file of its own (cmd_get.go …), or in one with its like: those of
-// collections as such (cmd_collections.go), of the registry, of rows (cmd_transfer.go), of the command
-// itself (cmd_manual.go). Its fields are its arguments and flags, and its Run does it. Start reading at cli.
+// Each verb is a struct in a file of its own (cmd_get.go …), or in a file with similar verbs: the
+// verbs for whole collections (cmd_collections.go), the registry, rows (cmd_transfer.go), and the
+// command itself (cmd_manual.go). The fields of the struct are arguments and flags, and its Run
+// executes the verb. Start reading at cli.
 package main
 
 import (
@@ -83,14 +84,14 @@ Put -- before arguments that start with a dash: everheap set SPACE MAP -- -1 2.
 Only programs and "everheap restore" create spaces. Programs may have a space open
 meanwhile, unless the help of a verb says otherwise.`
 
-// streams are where a verb reads and writes.
+// streams are the standard streams of a verb.
 type streams struct {
 	in  io.Reader
 	out io.Writer
 	err io.Writer
 }
 
-// exitError ends the command with a code; err is what to say, nil for nothing.
+// exitError ends the command with a code, and with the message of err if that is not nil.
 type exitError struct {
 	code int
 	err  error
@@ -99,18 +100,18 @@ type exitError struct {
 // Error implements error.
 func (e *exitError) Error() string { return e.err.Error() }
 
-// Unwrap returns what is to be said.
+// Unwrap returns the message.
 func (e *exitError) Unwrap() error { return e.err }
 
 func main() {
 	os.Exit(run(os.Args[1:], &streams{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-// exited is the panic by which kong ends after it has printed help.
+// exited is the value of the panic with which kong ends after it has printed help.
 type exited int
 
-// run runs the command and returns its exit code: 0, 1 if the verb failed, 2 if
-// the command line is wrong, unless the verb says otherwise.
+// run runs the command and returns its exit code: 0, 1 if the verb failed, 2 if the command line is
+// wrong, or the code of an exitError.
 func run(args []string, std *streams) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -142,7 +143,7 @@ func run(args []string, std *streams) (code int) {
 	return complain(std, parsed.Run())
 }
 
-// complain says what went wrong, in one line, and returns the exit code.
+// complain prints an error in one line, and returns the exit code.
 func complain(std *streams, err error) int {
 	if err == nil {
 		return 0

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// writeFile writes a file that is there whole, and on disk, or not at all: one of that
-// name is replaced at the end. What is no regular file, a tape or a pipe, is written
-// directly. It returns the number of bytes.
+// writeFile writes a file completely and syncs it, or leaves the old file: it replaces a file of that
+// name at the end. It writes directly to a path that is not a regular file, such as a tape or a pipe.
+// It returns the number of bytes.
 func writeFile(path string, write func(w io.Writer) error) (uint64, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -26,7 +26,7 @@ func writeFile(path string, write func(w io.Writer) error) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(f.Name()) // there is none of that name after the end
+	defer os.Remove(f.Name()) // no file of that name is left after the rename
 	defer f.Close()
 	c := &counter{w: f}
 	if err := write(c); err != nil {
@@ -44,7 +44,7 @@ func writeFile(path string, write func(w io.Writer) error) (uint64, error) {
 	return c.n, syncDir(filepath.Dir(path))
 }
 
-// writeDevice writes to something that cannot be replaced.
+// writeDevice writes to a path that is not a regular file.
 func writeDevice(path string, write func(w io.Writer) error) (uint64, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

@@ -32,7 +32,7 @@ func newTable(header ...string) *table {
 // add adds a row.
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// print writes the rows, each behind the indent.
+// print writes the rows, each after the indent.
 func (t *table) print(w io.Writer, indent string) {
 	var widths []int
 	for _, row := range t.rows {
@@ -57,7 +57,7 @@ func (t *table) print(w io.Writer, indent string) {
 	}
 }
 
-// size writes bytes for people: 1.5 MiB.
+// size formats bytes for people: 1.5 MiB.
 func size(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
@@ -73,7 +73,7 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.*f %ciB", digits, v, " KMGTPE"[unit])
 }
 
-// count writes a number with its thousands apart: 1,234,567.
+// count formats a number with commas: 1,234,567.
 func count(n uint64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -82,7 +82,7 @@ func count(n uint64) string {
 	return s
 }
 
-// plural writes a number of things.
+// plural formats a number with its noun.
 func plural(n uint64, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -98,7 +98,7 @@ func plural(n uint64, thing string) string {
 	return count(n) + " " + thing
 }
 
-// since writes how long ago something was.
+// since formats the time since t.
 func since(t time.Time) string {
 	d := time.Since(t)
 	switch {
@@ -112,8 +112,7 @@ func since(t time.Time) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// text is a string that may be of any bytes: as JSON it is {"$bytes": base64} if it is
-// not UTF-8.
+// text is a string of any bytes. As JSON it is {"$bytes": base64} if it is not UTF-8.
 type text string
 
 // MarshalJSON implements json.Marshaler.
@@ -127,7 +126,7 @@ func printJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// isTerminal reports whether people look at what is written to w.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo terminal with a command on it, and what people would see.
+// terminal is a pseudo terminal with a command on it, and its screen.
 type terminal struct {
 	t      *testing.T
 	ptmx   *os.File
@@ -27,7 +27,7 @@ type terminal struct {
 	change chan struct{} // closed when the screen changes
 }
 
-// screen is what a terminal shows: enough of a VT100 for the shell.
+// screen is the screen of a terminal: enough of a VT100 for the shell.
 type screen struct {
 	width    int
 	lines    [][]rune
@@ -85,7 +85,7 @@ func (s *screen) line() *[]rune {
 	return &s.lines[s.row]
 }
 
-// escape does an escape sequence.
+// escape executes an escape sequence.
 func (s *screen) escape(args string, final rune) {
 	n, err := strconv.Atoi(args)
 	if err != nil {
@@ -108,7 +108,7 @@ func (s *screen) escape(args string, final rune) {
 	}
 }
 
-// text returns what is seen.
+// text returns the text on the screen.
 func (s *screen) text() string {
 	var b strings.Builder
 	for _, l := range s.lines {
@@ -159,7 +159,7 @@ func startTerminal(t *testing.T, env []string, args ...string) *terminal {
 	return w
 }
 
-// read shows what the command writes.
+// read puts the output of the command on the screen.
 func (w *terminal) read() {
 	b := make([]byte, 4096)
 	for {
@@ -183,7 +183,7 @@ func (w *terminal) send(keys string) {
 	}
 }
 
-// see waits until the screen has a text, n times.
+// see waits until the screen has a text n times.
 func (w *terminal) see(n int, text string) {
 	w.t.Helper()
 	deadline := time.After(shortly)
@@ -202,7 +202,7 @@ func (w *terminal) see(n int, text string) {
 	}
 }
 
-// run enters a line, and waits for what it shows and the prompt after it.
+// run enters a line, and waits for its output and the next prompt.
 func (w *terminal) run(line, want string) {
 	w.t.Helper()
 	w.mu.Lock()
@@ -234,7 +234,7 @@ func (w *terminal) seePrompt() {
 	}
 }
 
-// waitFor waits until what is so.
+// waitFor waits until is returns true.
 func (w *terminal) waitFor(what string, is func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(shortly); !is(); time.Sleep(time.Millisecond) {

@@ -27,7 +27,7 @@ func sparse(args []string) (err error) {
 	return err
 }
 
-// both SPACE SPACE opens two spaces at once, and compares a map of theirs.
+// both SPACE SPACE opens two spaces at once, and compares a map in them.
 func both(args []string) error {
 	words := map[string]string{"hello": "bonjour", "world": "monde", "two words": "deux mots"}
 	for _, name := range args {

@@ -42,16 +42,16 @@ func helper(fn func(args []string) error) {
 	}
 }
 
-// patience is the longest time for all scripts together: then what they wait for is
-// ended, and they fail, rather than the whole test run.
+// patience is the longest time for all scripts together. After that the test ends the commands that
+// scripts wait for, so that the scripts fail and not the whole test run.
 const patience = 5 * time.Minute
 
-// shortly bounds what should take a moment: machines that do many things at once are slow.
+// shortly bounds the wait for quick operations, on a busy machine.
 const shortly = time.Minute
 
-// TestScript runs the transcripts, one for each verb. What a script starts in the
-// background it starts directly, or by exec of a shell: a shell between would be ended
-// at a failure, and what it has started would be waited for.
+// TestScript runs the transcripts, one for each verb. A script starts background commands directly,
+// or by exec of a shell. Otherwise a failure would end the shell in between, and the test would wait
+// for the command.
 func TestScript(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	if end, ok := t.Deadline(); ok && end.Before(deadline) {
@@ -64,7 +64,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("EVERHEAP_HOME", e.WorkDir+"/home")
 			e.Setenv("NO_COLOR", "1")
-			e.Setenv("GORACE", "atexit_sleep_ms=0") // else every command of a race build sleeps a second
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise every command of a race build sleeps a second
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
@@ -124,10 +124,11 @@ func send(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Kill(pid, map[string]syscall.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "KILL": syscall.SIGKILL}[args[0]]))
 }
 
-// interrupt COMMAND... runs a command and sends it SIGINT in the middle: again, if that was
-// before the command listens. What a shell starts in the background ignores it until then.
+// interrupt COMMAND... runs a command and sends SIGINT while it runs. It sends the signal again if
+// the command was not listening yet: a command that a shell starts in the background ignores the
+// signal until it listens.
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
-	// The shell gives the signal to the command alone, not to what it starts.
+	// The shell sends the signal to the command only, not to its children.
 	ts.Check(os.WriteFile(ts.MkAbs("interrupt.sh"), []byte(interruptSh), 0o600))
 	err := ts.Exec("sh", append([]string{"interrupt.sh"}, args...)...)
 	if e := (*exec.ExitError)(nil); !errors.As(err, &e) || e.ExitCode() != exitInterrupted {
@@ -135,9 +136,8 @@ func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// interruptSh interrupts each second. It gives up in the end, and the command is waited for
-// no more than what has no end otherwise. (A shell has taken note of the end of what it
-// started when another command has ended.)
+// interruptSh sends the signal each second. It gives up in the end, so that the test does not wait
+// for ever. (A shell notices the end of a background command when another command has ended.)
 const interruptSh = `"$@" & sleep 0.7
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 	kill -INT $! 2>/dev/null || break
@@ -198,7 +198,7 @@ func truncate(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
 }
 
-// user is what the scripts store.
+// user is the value type of the scripts.
 type user struct {
 	Name   string
 	Age    int
@@ -230,7 +230,7 @@ func fill(args []string) (err error) {
 	})
 }
 
-// order is what the lists of the scripts hold, and settings a single value.
+// order is the element type of the scripts' lists, and settings the type of a single value.
 type order struct {
 	Item  string
 	Buyer everheap.Ref[user]
@@ -261,7 +261,7 @@ func draw(args []string) (err error) {
 	return m.Set(s, "a", drawing{"first", disc{1.5}, map[string]any{"by": "Ada", "tags": []any{1, nil}}})
 }
 
-// figure is an interface, and disc one of its types, of which the command knows nothing.
+// figure is an interface, and disc a concrete type of it that the command does not have.
 type (
 	figure interface{ Area() float64 }
 	disc   struct{ Radius float64 }
@@ -332,8 +332,8 @@ func put[K comparable, V any](tx *everheap.Tx, name string, entries map[K]V) err
 	return err
 }
 
-// hold SPACE READY RELEASE holds a version, commits newer ones, writes its process
-// number to the file READY, and goes on when there is a file RELEASE.
+// hold SPACE READY RELEASE holds a version, commits newer ones, writes its process number to the file
+// READY, and continues when the file RELEASE exists.
 func hold(args []string) (err error) {
 	s, err := everheap.Open(args[0])
 	if err != nil {
@@ -344,7 +344,7 @@ func hold(args []string) (err error) {
 	for i := range 100 {
 		big[fmt.Sprint(i)] = strings.Repeat("x", 1000)
 	}
-	commit := func() error { // durable: what is in the journal can be damaged
+	commit := func() error { // durable, so that a script can damage it in the journal
 		return s.Update(context.Background(), func(tx *everheap.Tx) error { return put(tx, "big", big) }, everheap.Durable)
 	}
 	if err := commit(); err != nil {
@@ -361,7 +361,7 @@ func hold(args []string) (err error) {
 	})
 }
 
-// announce writes the number of this process to a file, whole once it is there.
+// announce writes the number of this process to a file, which appears complete.
 func announce(path string) error {
 	if err := os.WriteFile(path+".new", []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
 		return err
@@ -369,19 +369,19 @@ func announce(path string) error {
 	return os.Rename(path+".new", path)
 }
 
-// awaitFile returns when there is a file.
+// awaitFile waits until a file exists.
 func awaitFile(path string) error {
 	for deadline := time.Now().Add(shortly); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(path); err == nil {
 			return nil
 		}
 	}
-	return fmt.Errorf("nobody made %s", path)
+	return fmt.Errorf("no process made %s", path)
 }
 
-// lock SPACE READY RELEASE takes a unit of a semaphore and locks a mutex, writes its
-// process number to the file READY, once it has both or has waited for a while, and
-// goes on when there is a file RELEASE.
+// lock SPACE READY RELEASE takes a permit of a semaphore and locks a mutex, writes its process number
+// to the file READY once it has both or has waited for a while, and continues when the file RELEASE
+// exists.
 func lock(args []string) (err error) {
 	s, err := everheap.Open(args[0])
 	if err != nil {

@@ -90,7 +90,7 @@ func TestShell_CompletesOnTab(t *testing.T) {
 	t.Logf("\n%s", w.shown())
 }
 
-// ctrl-C ends what runs, and not the shell; the history outlives it.
+// ctrl-C ends the running statement, and not the shell; the history outlives the shell.
 func TestShell_InterruptAndHistory(t *testing.T) {
 	env := home(t)
 	w := startTerminal(t, env, "shell", "forum")
@@ -124,7 +124,7 @@ func TestShell_InterruptAndHistory(t *testing.T) {
 	}
 }
 
-// What is typed while a statement runs is done after it, ctrl-D too.
+// The shell executes keys typed while a statement runs after it, ctrl-D too.
 func TestShell_TypedAhead(t *testing.T) {
 	env := home(t)
 	w := startTerminal(t, env, "shell", "forum")
@@ -155,7 +155,8 @@ func TestShell_TypedAhead(t *testing.T) {
 	w.end()
 }
 
-// A shell that stands still in a transaction is overtaken, and its commit changes nothing.
+// Another process takes over the transaction of a suspended shell, and the shell's commit changes
+// nothing.
 func TestShell_OvertakenInATransaction(t *testing.T) {
 	env := home(t)
 	w := startTerminal(t, env, "shell", "forum")
@@ -182,7 +183,7 @@ func TestShell_OvertakenInATransaction(t *testing.T) {
 	w.end()
 }
 
-// An import shows how far it is, and how many rows it stores.
+// An import shows its progress, and how many rows it stores.
 func TestImport_ProgressOnATerminal(t *testing.T) {
 	env := home(t)
 	dir := t.TempDir()

@@ -22,8 +22,8 @@ type spaceArg struct {
 	Space string `arg:"" help:"Registered name or directory of the space."`
 }
 
-// dir finds the directory of the space. What is not registered may be the name
-// of a directory beside this one.
+// dir finds the directory of the space. A name that is not registered may be a directory in the
+// working directory.
 func (a spaceArg) dir() (string, error) {
 	if !strings.ContainsRune(a.Space, filepath.Separator) {
 		reg := registry.Open("")
@@ -48,8 +48,8 @@ func (a spaceArg) dir() (string, error) {
 	return filepath.Abs(a.Space)
 }
 
-// lookFor returns nil if a directory holds a space, fs.ErrNotExist if it does not, and
-// otherwise why that cannot be told.
+// lookFor returns nil if a directory holds a space, fs.ErrNotExist if it does not, and another error
+// if that is unknown.
 func lookFor(dir string) error {
 	path := filepath.Join(dir, "heap")
 	info, err := os.Stat(path)
@@ -69,7 +69,7 @@ func noSpace(dir string) error {
 	return fmt.Errorf("%s holds no space; give the directory that holds its heap file, or make one: everheap create %[1]s", dir)
 }
 
-// registered says what is wrong with the directory of a registered space, if anything is.
+// registered returns an error if the directory of a registered space has no space.
 func registered(e registry.Entry) error {
 	err := lookFor(e.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -78,7 +78,7 @@ func registered(e registry.Entry) error {
 	return err
 }
 
-// known says which spaces are registered.
+// known lists the registered spaces, as a phrase of an error.
 func known(reg *registry.Registry) string {
 	entries, err := reg.List()
 	if err != nil || len(entries) == 0 {
@@ -96,7 +96,7 @@ func known(reg *registry.Registry) string {
 	return "registered are: " + strings.Join(names, ", ")
 }
 
-// open opens the space. It is there, so nothing is created.
+// open opens the space, which must exist.
 func (a spaceArg) open(opts ...everheap.Option) (*everheap.Space, error) {
 	dir, err := a.dir()
 	if err != nil {
@@ -105,8 +105,9 @@ func (a spaceArg) open(opts ...everheap.Option) (*everheap.Space, error) {
 	return everheap.Open(dir, opts...)
 }
 
-// read runs fn with the space opened for reading. A space that lost its power while it was
-// open is recovered first, and that is said; where it may not be written, that it has to be.
+// read runs fn with the space opened for reading. If the machine lost power while the space was open,
+// read recovers the space first, and prints that. If the user may not write the space, the error says
+// that it must be recovered.
 func (a spaceArg) read(std *streams, fn func(s *everheap.Space) error) error {
 	s, err := a.look(std)
 	if err != nil {
@@ -128,7 +129,7 @@ func (a spaceArg) look(std *streams) (*everheap.Space, error) {
 	return s, err
 }
 
-// recover opens the space for writing, which recovers it.
+// recover recovers the space, by opening it for writing.
 func (a spaceArg) recover(std *streams) error {
 	return a.with(func(s *everheap.Space) error {
 		st := s.Stats()
@@ -144,7 +145,7 @@ func (a spaceArg) readAt(std *streams, at string, fn func(tx *everheap.Tx) error
 		if at != "" {
 			view = func(fn func(tx *everheap.Tx) error) error { return s.ViewAt(at, fn) }
 		}
-		var failed error // says all there is to say, and needs no wrapping
+		var failed error // complete: returned without wrapping
 		err := view(func(tx *everheap.Tx) error { failed = fn(tx); return nil })
 		return errors.Join(err, failed)
 	})
@@ -168,7 +169,7 @@ func (a spaceArg) with(fn func(s *everheap.Space) error, opts ...everheap.Option
 	return errors.Join(err, s.Close())
 }
 
-// unlessWritable adds to the error of one who may not write a space what to do.
+// unlessWritable adds advice to an error of a user who may not write the space.
 func unlessWritable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w; user %d may not write the space: run the command as its owner", err, os.Geteuid())
@@ -176,7 +177,7 @@ func unlessWritable(err error) error {
 	return err
 }
 
-// singleValue is the kind of what has no keys: one value.
+// singleValue is the kind of a single value, which has no keys.
 const singleValue = "ref"
 
 // mapArg names a map, a list or a single value of a space.
@@ -185,8 +186,7 @@ type mapArg struct {
 	Map string `arg:"" help:"Name of the map, list or single value."`
 }
 
-// catalog is where names are looked up: in the newest version of a space, or in that of
-// a transaction.
+// catalog looks up names, in the newest version of a space or in the version of a transaction.
 type catalog interface {
 	Collection(name string) (*everheap.Collection, error)
 	Collections() ([]everheap.CollectionInfo, error)
@@ -212,8 +212,8 @@ func collection(in catalog, name string) (*everheap.Collection, error) {
 	return nil, fmt.Errorf("the space has nothing named %q; it has: %s", name, strings.Join(names, ", "))
 }
 
-// keyJSON turns a key of the command line into JSON. Text that is no JSON is taken
-// for a string, which is how times are written.
+// keyJSON turns a key of the command line into JSON. Text that is not JSON is taken for a string,
+// since times are written so.
 func keyJSON(c *everheap.Collection, text string, isJSON bool) []byte {
 	if !isJSON && c.StringKeys() || !json.Valid([]byte(text)) {
 		return stringJSON(text)
@@ -229,7 +229,7 @@ func keyText(c *everheap.Collection, key []byte, isJSON bool) string {
 	return string(key)
 }
 
-// stringJSON writes a string as JSON, also one that is not UTF-8.
+// stringJSON formats a string as JSON, even if it is not UTF-8.
 func stringJSON(s string) []byte {
 	var v any = s
 	if !utf8.ValidString(s) {

@@ -1,9 +1,9 @@
-// Package audit checks an open space: everything that the newest version can reach, what is
-// listed as free, and what a recovery would need.
+// Package audit checks an open space: all blocks that the newest version can reach, the lists of free
+// blocks, and the files that a recovery would need.
 //
-// It goes on beside whatever else does, and what others do meanwhile must never
-// look like damage. So each part says why what it looks at cannot change, or looks
-// afterwards whether it has, and then says nothing.
+// A check runs while other processes write, and their work must never look like damage. So the
+// comment of each part says why the data that it reads cannot change; or the part verifies afterwards
+// whether the data have changed, and then reports nothing.
 //
 // Start reading at Audit.Check.
 package audit
@@ -29,23 +29,23 @@ import (
 	"github.com/everheap/everheap/internal/spacefile"
 )
 
-// Audit is what it takes to check the space of a member.
+// Audit checks the space of a member.
 type Audit struct {
 	*member.Member
 	durable *durable.Writer
-	shape   func(key, value *layout.Type) *entry.Shape // of the entries of maps
+	shape   func(key, value *layout.Type) *entry.Shape // shape of the entries of a map
 	aside   func(r format.RecordHead, name uint64) error
 }
 
-// Of returns the audit of a space. aside verifies what a record names that has its changes elsewhere.
+// Of returns the audit of a space. aside verifies the aside file of a record, which has the record's
+// changes.
 func Of(m *member.Member, d *durable.Writer, shape func(key, value *layout.Type) *entry.Shape, aside func(r format.RecordHead, name uint64) error) *Audit {
 	return &Audit{m, d, shape, aside}
 }
 
-// Check verifies everything that the newest version can reach; that nothing of it is
-// listed as free; and what a recovery would need: the header, the two anchors with
-// all that their versions can reach, and the journal. A page that cannot be read is
-// a finding.
+// Check verifies all blocks that the newest version can reach, and that none of them is listed as
+// free. It also verifies what a recovery would need: the header, the two anchors with all blocks that
+// their versions can reach, and the journal. A page that cannot be read is a finding.
 func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
 	err = a.Within(func() error {
 		seen, _ := ctx.Value(seenKey{}).(*atomic.Uint64)
@@ -56,7 +56,7 @@ func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
 		if err := a.checkJournal(report); err != nil {
 			return err
 		}
-		a.Live.Assure() // what was found was not found because of words that are lost
+		a.Live.Assure() // the live file is intact, so the findings do not come from lost words
 		return ctx.Err()
 	})
 	if err != nil {
@@ -65,16 +65,16 @@ func (a *Audit) Check(ctx context.Context) (report *check.Report, err error) {
 	return report, nil
 }
 
-// seenKey is the key of what WithSeen passes.
+// seenKey is the context key of WithSeen.
 type seenKey struct{}
 
-// WithSeen makes checks that get the context count in seen the bytes of the blocks that they
-// have come to, for who shows how far they are.
+// WithSeen returns a context with which a check counts the bytes of the visited blocks in seen, for
+// showing progress.
 func WithSeen(ctx context.Context, seen *atomic.Uint64) context.Context {
 	return context.WithValue(ctx, seenKey{}, seen)
 }
 
-// verify is Check, but for the journal.
+// verify is Check without the journal.
 func (a *Audit) verify(seen *atomic.Uint64) *check.Report {
 	hold := a.Live.HoldCurrent()
 	defer a.Live.Release(&hold)
@@ -89,7 +89,7 @@ func (a *Audit) verify(seen *atomic.Uint64) *check.Report {
 	return report
 }
 
-// pinsIn reports whether a version, which is held, pins others, or may.
+// pinsIn reports whether a held version pins others; also true if that is unknown.
 func (a *Audit) pinsIn(state format.Addr) bool {
 	pins := true
 	_ = a.Guarded(func() error { pins = member.StateAt(state).Pins != 0; return nil })
@@ -100,18 +100,18 @@ func (a *Audit) pinsIn(state format.Addr) bool {
 // the lists.
 const listPatience = 100 * time.Millisecond
 
-// checkFree compares what is listed as free with the version of the report, which is
-// held, and all of which is in marks. If blocks of it are damaged, the set has holes,
-// but nothing that does not belong there.
+// checkFree compares the lists of free blocks with the version of the report. That version is held,
+// and all of its blocks are in marks. If some are damaged, marks lacks blocks, but never has a block
+// that the version cannot reach.
 func (a *Audit) checkFree(report *check.Report, marks *heap.Marks, pinned bool) {
-	_ = a.Guarded(func() error { // a page that cannot be read was found where it is used, or is not used
+	_ = a.Guarded(func() error { // an unreadable page is already a finding if the version uses it
 		c := a.Heap.NewFreeCheck(marks, report.Version, func(at format.Addr, what string) {
 			report.Add(check.Finding{Addr: at, What: what})
 		})
 		defer func() { report.Free = c.Bytes }()
 		c.Pinned = pinned
 		w := a.Live.Words()
-		clean := w.Clean.Load() != 0 // nobody takes batches while it is set, and nobody sets it while this process is here
+		clean := w.Clean.Load() != 0 // while it is set, no process takes batches; and no process sets it while this process has the space open
 		stacks := len(report.Findings)
 		c.Stacks(clean)
 		if clean && w.Clean.Load() == 0 {
@@ -123,7 +123,7 @@ func (a *Audit) checkFree(report *check.Report, marks *heap.Marks, pinned bool) 
 		ctx, cancel := context.WithTimeout(context.Background(), listPatience)
 		defer cancel()
 		if a.Queue.Lock(ctx) != nil {
-			return nil // a transaction uses the lists
+			return nil // a transaction is using the lists
 		}
 		defer a.Queue.Unlock()
 		return a.UsingLists(func() error {
@@ -135,12 +135,12 @@ func (a *Audit) checkFree(report *check.Report, marks *heap.Marks, pinned bool) 
 }
 
 // checkAnchors verifies the header and the anchors that a recovery would start from.
-// Their slots are written again, and what only their versions can reach is reclaimed,
-// when two newer ones are confirmed; so if an anchor still is one of the two newest
-// afterwards, it was all the time.
+// A slot is written again, and the blocks that only its version can reach are reclaimed, once two
+// newer anchors are confirmed. So if an anchor is one of the two newest afterwards, it was valid all
+// the time.
 func (a *Audit) checkAnchors(report *check.Report, r *heap.Reader, marks *heap.Marks) {
 	if h, err := spacefile.ReadHeader(a.Files.Heap); err != nil || *h != *a.Head {
-		report.Add(check.Finding{File: spacefile.HeapName, What: fmt.Sprintf("the header is not what it was when the space was opened (%v)", err)})
+		report.Add(check.Finding{File: spacefile.HeapName, What: fmt.Sprintf("the header has changed since the space was opened (%v)", err)})
 	}
 	for _, anchor := range a.Live.UsableAnchors() {
 		finding := a.checkAnchor(a.Files.Heap, anchor, r, marks)
@@ -160,7 +160,7 @@ func (a *Audit) checkAnchor(file mapping.File, of live.Anchor, r *heap.Reader, m
 		found, err = format.DecodeAnchor(page, of.Slot, a.Head)
 	}
 	if err == nil && (found.State != uint64(of.State) || found.Version != uint64(of.Version) || found.Sequence != of.Sequence) {
-		err = errors.New("it is another anchor than the one that was written there")
+		err = errors.New("it is not the anchor that was written there")
 	}
 	if err != nil {
 		return &check.Finding{File: spacefile.HeapName, Offset: off, What: fmt.Sprintf("the anchor of version %d: %v", of.Version, err)}
@@ -175,9 +175,8 @@ func (a *Audit) checkAnchor(file mapping.File, of live.Anchor, r *heap.Reader, m
 	return nil
 }
 
-// checkJournal verifies that a recovery from the newest anchor would come to the
-// newest durable version. The records that it needs are in the file, and stay there,
-// as long as that anchor is the newest.
+// checkJournal verifies that a recovery from the newest anchor would reach the newest durable
+// version. The records for that stay in the file as long as the anchor is the newest.
 func (a *Audit) checkJournal(report *check.Report) error {
 	for range 3 {
 		durable := a.Live.Words().Durable.Load()
@@ -189,7 +188,7 @@ func (a *Audit) checkJournal(report *check.Report) error {
 		var chain uint64
 		err := a.Guarded(func() error { chain = member.StateAt(newest.State).Chain; return nil })
 		if err != nil {
-			return nil // checkAnchors has found it
+			return nil // checkAnchors has reported it
 		}
 		finding := a.Records(newest.Version, chain, durable)
 		if finding == nil {
@@ -200,7 +199,7 @@ func (a *Audit) checkJournal(report *check.Report) error {
 			return nil
 		}
 	}
-	return nil // anchors come faster than the journal can be read: nothing of it is needed for long
+	return nil // new anchors come faster than the journal can be read, so no record is needed for long
 }
 
 // Records verifies the journal: the records that follow the version, up to the durable one.
@@ -236,9 +235,9 @@ func (a *Audit) Records(version format.Version, chain, durable uint64) *check.Fi
 		f.What = err.Error()
 	case uint64(history.Last) < durable:
 		next := uint64(history.Last) + 1
-		f.What = fmt.Sprintf("version %d was durable, and after a loss of power nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
+		f.What = fmt.Sprintf("version %d was durable, and after a power loss nothing newer than version %d could be recovered: the next record is missing or damaged", durable, history.Last)
 		if off, ok := journal.Damaged(a.durable.Journal(), a.Head.SpaceID, next); ok {
-			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a loss of power nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
+			f.Offset, f.What = off, fmt.Sprintf("the checksum of the frame with version %d does not match: after a power loss nothing newer than version %d could be recovered, and version %d was durable", next, history.Last, durable)
 		}
 	default:
 		return nil

@@ -17,7 +17,7 @@ func head() format.BackupHead {
 	return format.BackupHead{Window: 64 << 20, Limit: 64 << 20, Version: 3, Tag: 7, Secret: 5, UnixNano: 6}
 }
 
-// written is a change as it was put.
+// written is a change as Put got it.
 type written struct {
 	h       format.OpHead
 	payload []byte
@@ -59,7 +59,7 @@ func read(r io.Reader) (list []written, end format.BackupEnd, err error) {
 	}
 }
 
-// sizes are those at which something changes: padding, the end of a frame.
+// sizes has the sizes of payloads at which padding or the end of a frame matters.
 var sizes = []int{0, 1, 7, 8, 9, 100, frameBytes - 200, frameBytes - format.BackupFrameSize - format.OpHeadSize, frameBytes, 2*frameBytes + 3, 3 << 20}
 
 func TestReader_RoundTrip(t *testing.T) {
@@ -144,7 +144,7 @@ func TestReader_SourceFails(t *testing.T) {
 	}
 }
 
-// Frames with right checksums around wrong contents.
+// Frames with correct checksums and wrong contents are refused.
 func TestReader_ImpossibleContents(t *testing.T) {
 	change := format.AppendOp(nil, format.OpHead{What: 5}, []byte("payload"))
 	huge := binary.LittleEndian.AppendUint64(bytes.Clone(change[:24]), 1<<62)
@@ -174,7 +174,7 @@ func TestReader_ImpossibleContents(t *testing.T) {
 	}
 }
 
-// A stream that speaks of much and holds little takes little memory (BK3).
+// A short stream that states a large size takes little memory (BK3).
 func TestReader_LittleMemory(t *testing.T) {
 	stream := write(t, []written{{payload: make([]byte, 2<<20)}})
 	i := bytes.Index(stream, binary.LittleEndian.AppendUint64(nil, 2<<20))
@@ -195,7 +195,7 @@ func TestReader_LittleMemory(t *testing.T) {
 	}
 }
 
-// limited takes so many bytes.
+// limited is a writer that fails after some bytes.
 type limited struct {
 	left int
 	err  error
@@ -241,8 +241,8 @@ func TestWriter_SinkFails(t *testing.T) {
 	}
 }
 
-// Two backups of the same are not the same stream: frames of one are refused in the
-// other (BK1).
+// Two backups of one version are different streams: a reader refuses frames of one in the other
+// (BK1).
 func TestWriter_StreamsDiffer(t *testing.T) {
 	a, b := little(t), little(t)
 	at := format.BackupHeadSize
@@ -251,7 +251,7 @@ func TestWriter_StreamsDiffer(t *testing.T) {
 	}
 }
 
-// A change of any size takes little more memory than its own (BK3).
+// A change of any size takes little more memory than its own size (BK3).
 func TestReader_OneLargeChange(t *testing.T) {
 	for _, size := range largeChanges {
 		r, w := io.Pipe()
@@ -279,7 +279,7 @@ func TestReader_OneLargeChange(t *testing.T) {
 			t.Errorf("at the end: %v", err)
 		}
 		runtime.ReadMemStats(&after)
-		n := float64(after.TotalAlloc-before.TotalAlloc) - float64(size) // without what the writer has
+		n := float64(after.TotalAlloc-before.TotalAlloc) - float64(size) // without the writer's memory
 		if most := 1.2*float64(size) + 10<<20; n > most {
 			t.Errorf("a change of %d MiB takes %.0f MiB, more than %.0f", size>>20, n/(1<<20), most/(1<<20))
 		}

@@ -10,32 +10,32 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// largeBuffer is what a reader lets go of when it does not need it any more.
+// largeBuffer is the size from which a reader drops a buffer that it does not need any more.
 const largeBuffer = 4 << 20
 
-// ahead is how much more room than it has read a reader makes for a change that says to
-// need it; and it makes room for all of it, or for a part that is so much smaller. So
-// little is copied when it makes more.
+// ahead bounds the memory for a change (BK3): a reader makes room for at most ahead times the bytes
+// that it has read of the change. It makes room for the whole change, or for a part that is at least
+// ahead times smaller; so it copies little when it makes more room.
 const ahead = 8
 
-// Reader reads a backup and verifies it. What is not a whole, unaltered backup is a
-// *format.DamageError; errors of the source are returned as they are.
+// Reader reads a backup and verifies it. The error is a *format.DamageError if the stream is not a
+// complete, unaltered backup; the reader wraps errors of the source.
 type Reader struct {
 	Head format.BackupHead
 
 	r      io.Reader
-	frame  []byte // the last one
-	buf    []byte // changes of verified frames; from pos on they were not returned yet
+	frame  []byte // the frame read last
+	buf    []byte // changes of verified frames; those from pos on are not returned yet
 	pos    int
-	offset int64 // in the stream, behind the last frame
+	offset int64 // in the stream, after the frame read last
 	number uint64
 	sum    uint32
-	end    *format.BackupEnd // once the last frame was read
-	have   format.BackupEnd  // what was counted
+	end    *format.BackupEnd // set when the last frame of the backup was read
+	have   format.BackupEnd  // the reader's own counts
 }
 
-// NewReader reads the head, and the first frame: so that most of what is no backup is
-// refused before anything is done.
+// NewReader reads the head and the first frame. So it refuses most streams that are not backups
+// before the caller has done anything.
 func NewReader(r io.Reader) (*Reader, error) {
 	rd := &Reader{r: r}
 	b := make([]byte, format.BackupHeadSize)
@@ -57,14 +57,14 @@ func NewReader(r io.Reader) (*Reader, error) {
 // cut reports whether an error of io.ReadFull says that the source has ended.
 func cut(err error) bool { return err == io.EOF || err == io.ErrUnexpectedEOF }
 
-// damage describes what is wrong with the frame that is being read.
+// damage returns the error for the current frame.
 func (r *Reader) damage(what string, args ...any) error {
 	return &format.DamageError{File: "backup", Offset: r.offset, What: fmt.Sprintf(what, args...)}
 }
 
-// Next returns the next change, which is valid until the next call; io.EOF behind
-// the last one, when the whole stream was verified. The payload begins at a multiple of 8
-// bytes, and the caller may change it.
+// Next returns the next change, which is valid until the next call. After the last change it returns
+// io.EOF; then the whole stream is verified. The payload begins at a multiple of 8 bytes, and the
+// caller may change it.
 func (r *Reader) Next() (h format.OpHead, payload []byte, err error) {
 	for {
 		rest := r.buf[r.pos:]
@@ -85,10 +85,10 @@ func (r *Reader) Next() (h format.OpHead, payload []byte, err error) {
 	}
 }
 
-// Offset returns how many bytes of the stream were read.
+// Offset returns how many bytes of the stream the reader has read.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// End returns what the last frame says, after Next has returned io.EOF.
+// End returns the contents of the last frame, after Next has returned io.EOF.
 func (r *Reader) End() format.BackupEnd { return *r.end }
 
 // more reads one frame.
@@ -133,7 +133,7 @@ func (r *Reader) read(b []byte) error {
 	return fmt.Errorf("reading the backup: %w", err)
 }
 
-// keep adds changes behind those that were not returned yet.
+// keep appends changes to those that are not returned yet.
 func (r *Reader) keep(payload []byte) {
 	r.have.Bytes += uint64(len(payload))
 	rest := r.buf[r.pos:]
@@ -147,9 +147,9 @@ func (r *Reader) keep(payload []byte) {
 	r.buf = append(r.buf, payload...)
 }
 
-// roomFor returns how many bytes to make room for, for what follows changes: so many as
-// the first of them says to need, if not much less was read of it (BK3), and a frame
-// more, where the next one begins.
+// roomFor returns the size of a buffer for rest, changes not returned yet, and the payload of the
+// next frame. The buffer has room for all of the first change, unless the reader has read too little
+// of it (BK3), and for one more frame, where the next change begins.
 func roomFor(rest, payload []byte) int {
 	need := len(rest) + len(payload)
 	var head [format.OpHeadSize]byte
@@ -158,7 +158,7 @@ func roomFor(rest, payload []byte) int {
 	}
 	size := binary.LittleEndian.Uint64(head[24:])
 	if size > format.MaxPayload {
-		return need // damage, as Next will find
+		return need // damage, which Next will find
 	}
 	whole := int(size) + format.OpHeadSize + 8 + len(payload)
 	if whole <= ahead*need {
@@ -167,7 +167,7 @@ func roomFor(rest, payload []byte) int {
 	return max(need, min(ahead*need, whole/ahead), min(largeBuffer, whole))
 }
 
-// last takes the last frame.
+// last reads the last frame.
 func (r *Reader) last(payload []byte) error {
 	end, ok := format.DecodeBackupEnd(payload)
 	if !ok {
@@ -182,7 +182,7 @@ func (r *Reader) last(payload []byte) error {
 	return nil
 }
 
-// finish compares what was read with what the last frame says.
+// finish compares the reader's counts with those in the last frame.
 func (r *Reader) finish(rest int) error {
 	if rest > 0 {
 		return r.damage("the last change is not whole")

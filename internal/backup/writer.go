@@ -1,20 +1,20 @@
-// Package backup is the stream that tells one version of a space.
+// Package backup is the stream that contains one version of a space.
 //
-// Terms: a change is what the journal has, too: a head that says what happens to
-// which object, and a payload. A frame is a piece of the stream with a number and a
-// checksum; changes are laid into frames without regard to where one ends.
+// Terms: a change has the form that it has in the journal: a head, which says what happens to which
+// object, and a payload. A frame is a piece of the stream with a number and a checksum; a change may
+// begin in one frame and end in another.
 //
 // Invariants:
 //
-//	BK1 The checksum of a frame is continued from that of the frame before, and the
-//	    first one's from the head's, which holds a random name. So a frame is
-//	    believed only behind the very frames that it was written behind.
-//	BK2 The last frame says that it is the last, and how many changes there were.
-//	    A stream without it was cut, and one that goes on after it is two.
-//	BK3 A reader takes little memory on the word of the stream: at most eight times
-//	    what it has read and verified of a change, and never more than once what the
-//	    change says to have. So no change takes much more than its own size, however
-//	    large. A writer keeps one frame.
+//	BK1 The checksum of a frame continues that of the frame before, and the first continues that of
+//	    the head, which holds a random name. So a reader accepts a frame only after exactly the frames
+//	    that precede it in its own backup.
+//	BK2 The last frame says that it is the last, and how many changes the stream has. A stream without
+//	    it was cut; bytes after it are not part of the backup.
+//	BK3 A reader does not trust the sizes in the stream with its memory. For a change it allocates at
+//	    most eight times the bytes that it has read and verified of it, and never more than the size
+//	    that the change states. So no change takes much more memory than its own size, however large.
+//	    A writer keeps one frame in memory.
 //
 // Start reading at Writer, then Reader.
 package backup
@@ -28,7 +28,7 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// frameBytes is the size of the frames that are written.
+// frameBytes is the size of the frames of a Writer.
 const frameBytes = 256 << 10
 
 // Writer writes a backup. After an error all further calls return it.
@@ -44,7 +44,7 @@ type Writer struct {
 // NewWriter writes the head; the stream gets a new random name.
 func NewWriter(w io.Writer, h format.BackupHead) (*Writer, error) {
 	name := h.Stream[:]
-	if h.Chained == 1 { // half of it is random then
+	if h.Chained == 1 { // the other half of Stream has the chain of the version
 		name = name[:8]
 	}
 	if _, err := rand.Read(name); err != nil {
@@ -72,7 +72,7 @@ func (w *Writer) Put(h format.OpHead, payload []byte) error {
 	return w.err
 }
 
-// fill adds bytes to the frame, and writes frames that are full.
+// fill adds bytes to the frame, and writes each full frame.
 func (w *Writer) fill(b []byte) {
 	w.end.Bytes += uint64(len(b))
 	for len(b) > 0 && w.err == nil {
@@ -84,11 +84,11 @@ func (w *Writer) fill(b []byte) {
 	}
 }
 
-// Changes returns how many changes were put.
+// Changes returns the number of changes that Put has written.
 func (w *Writer) Changes() uint64 { return w.end.Changes }
 
 // Close ends the stream: next is the index of the next new object, objects the
-// number of objects, lost the number of pieces that could not be read.
+// number of objects, lost the number of pieces that the caller could not read.
 func (w *Writer) Close(next, objects, lost uint64) error {
 	if len(w.buf) > format.BackupFrameSize {
 		w.flush(format.BackupChanges)
@@ -107,7 +107,7 @@ func (w *Writer) flush(kind uint32) {
 	w.buf = w.buf[:format.BackupFrameSize]
 }
 
-// send passes bytes on.
+// send writes bytes to the sink.
 func (w *Writer) send(b []byte) {
 	if w.err != nil {
 		return

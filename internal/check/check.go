@@ -1,10 +1,10 @@
-// Package check walks everything that a version can reach: to mark it for a
-// sweep, or to verify it, block by block, link by link, value by value. Both are
-// the same walk; to verify is to examine more at each step.
+// Package check walks all blocks that a version can reach, to mark them for a sweep, or to verify
+// them, block by block, link by link, value by value. Both are the same walk; verifying examines more
+// at each step.
 //
-// The walk relies on nothing but the address of a state block. It verifies every
-// block (place, kind, size, checksum) before it reads it, and enters it once. So
-// damaged links lead to findings, never astray or in circles.
+// The walk trusts only the address of a state block. It verifies every block (place, kind, size,
+// checksum) before it reads it, and enters it once. So a damaged link becomes a finding; it cannot
+// mislead the walk or keep it from ending.
 //
 // Start reading at walker.state.
 package check
@@ -23,63 +23,62 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// Finding is something that is not as it must be.
+// Finding is one piece of damage.
 type Finding struct {
-	Addr   format.Addr // of the block; 0: none in particular
-	Object uint64      // index of the object; 0: none
+	Addr   format.Addr // of the block; 0: no particular block
+	Object uint64      // index of the object; 0: no object
 	What   string
-	File   string // name of the file, if it is not a block of the heap
+	File   string // name of the file, if the damage is not in a block of the heap
 	Offset int64  // in that file
 }
 
-// Report is the outcome of Verify.
+// Report is the result of Verify.
 type Report struct {
 	Version  format.Version
 	Objects  uint64
 	Entries  uint64
 	Blocks   int
 	Bytes    format.ByteCount
-	Free     format.ByteCount // that was found listed as free
+	Free     format.ByteCount // bytes listed as free
 	Findings []Finding
 }
 
-// Add adds a finding, unless there are enough, or one about the same block.
+// Add adds a finding, unless the report is full, or has a finding about the same block.
 func (r *Report) Add(f Finding) {
 	if len(r.Findings) < maxFindings && (f.Addr == 0 || !slices.ContainsFunc(r.Findings, func(g Finding) bool { return g.Addr == f.Addr })) {
 		r.Findings = append(r.Findings, f)
 	}
 }
 
-// maxFindings bounds a report: more of the same tell nothing new.
+// maxFindings bounds a report: more findings tell nothing new.
 const maxFindings = 1000
 
-// Set is a set of blocks. Add adds a block and reports whether the walk enters it: as a
-// rule, whether it was not in the set.
+// Set is a set of blocks. Add adds a block, and reports whether the walk enters it: usually, whether
+// the block is new in the set.
 type Set interface{ Add(a format.Addr) bool }
 
-// Mark adds every block that the state at a can reach to marks, the list of its
-// checkpoints included, but not those. It fails on the first block that does not
-// verify.
+// Mark adds every block that the state at a can reach to marks, including the list of its
+// checkpoints, but not the versions in that list. It fails on the first block that does not verify.
 func Mark(r *heap.Reader, a format.Addr, marks Set) error {
 	w := walker{r: r, marks: marks}
 	return w.state(a)
 }
 
-// Complete is Mark for a version that is held for sure: it fails also on a block that
-// was written after the version, hence is another one than it was.
+// Complete is Mark for a version that is certainly held. It also fails on a block written after the
+// version: then the block was reused.
 func Complete(r *heap.Reader, a format.Addr, marks *heap.Marks) error {
 	w := walker{r: r, marks: marks, strict: true, version: format.MaxVersion}
 	return w.state(a)
 }
 
-// Newer calls fn with every block that the state at a can reach and that was written
-// after the version. It does not enter older blocks: what they lead to is older still.
-// It fails on the first block that does not verify.
+// Newer calls fn with every block that the state at a can reach and that was written after the
+// version. It does not enter older blocks: the blocks below them are older still. It fails on the
+// first block that does not verify.
 func Newer(r *heap.Reader, a format.Addr, version format.Version, fn func(a format.Addr, size format.ByteCount)) error {
 	return Mark(r, a, newer{r, version, fn})
 }
 
-// newer is the set of blocks that were written after a version.
+// newer is the set of blocks written after a version.
 type newer struct {
 	r       *heap.Reader
 	version format.Version
@@ -95,9 +94,8 @@ func (n newer) Add(a format.Addr) bool {
 	return true
 }
 
-// Verify checks everything that the state at a can reach, and what its checkpoints
-// can reach besides. shape returns the layout of the entries of a map of two types
-// in this space.
+// Verify checks all blocks that the state at a and its checkpoints can reach. shape returns the
+// layout of the entries of a map, by the types of its keys and values.
 func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, value *layout.Type) *entry.Shape) *Report {
 	w := walker{r: r, marks: marks, reached: marks, newShape: shape, report: new(Report), types: map[uint64]*layout.Type{}, strict: true, version: format.MaxVersion}
 	if err := w.state(a); err != nil {
@@ -118,21 +116,21 @@ func Verify(r *heap.Reader, a format.Addr, marks *heap.Marks, shape func(key, va
 type walker struct {
 	r        *heap.Reader
 	marks    Set
-	visitor  object.Visit // visit, once it is asked for
-	reached  *heap.Marks  // marks, if there is a report
+	visitor  object.Visit // visit, made at the first use
+	reached  *heap.Marks  // the marks, if the walk makes a report
 	newShape func(key, value *layout.Type) *entry.Shape
 	report   *Report // nil: mark only
 	strict   bool    // the version is held: no block of it is younger
 	version  format.Version
-	object   uint64 // being walked
-	older    bool   // a checkpoint is walked: what it shares with the newest version is verified already
+	object   uint64 // index of the object being walked
+	older    bool   // the walk is in a checkpoint: blocks that it shares with the newest version are verified already
 	pins     []format.Pin
 	types    map[uint64]*layout.Type
-	later    []object.At // objects that were met; what they hold is checked when all types are known
+	later    []object.At // objects met; their contents are checked when all types are known
 }
 
-// find adds a finding. The first one about a block is enough: the next would be
-// that it could not be marked.
+// find adds a finding about a block. It drops a second finding about the same block, which would only
+// say that the block could not be marked.
 func (w *walker) find(a format.Addr, what string, args ...any) {
 	n := len(w.report.Findings)
 	if n > 0 && a != 0 && w.report.Findings[n-1].Addr == a {
@@ -152,10 +150,10 @@ func (w *walker) visit(a format.Addr, kind format.Kind) (bool, error) {
 		return false, nil
 	}
 	isNew := w.marks.Add(a)
-	return isNew || w.older && kind == format.KindEntry, nil // an entry may move to another leaf
+	return isNew || w.older && kind == format.KindEntry, nil // an entry of a checkpoint may be in another leaf
 }
 
-// verify verifies a block. If pages cannot be read, that is damage as any other.
+// verify verifies a block. An unreadable page is damage, too.
 func (w *walker) verify(a format.Addr, kind format.Kind) (err error) {
 	defer onFault(func(at uint64) { err = w.r.Unreadable(a, at) })
 	if err := w.r.Verify(a, kind); err != nil {
@@ -167,7 +165,7 @@ func (w *walker) verify(a format.Addr, kind format.Kind) (err error) {
 	return nil
 }
 
-// onFault is deferred: it calls fn with the address of a memory fault.
+// onFault, deferred, recovers from a memory fault and calls fn with its address.
 func onFault(fn func(at uint64)) {
 	if r := recover(); r != nil {
 		fault, ok := r.(interface{ Addr() uintptr })
@@ -178,16 +176,16 @@ func onFault(fn func(at uint64)) {
 	}
 }
 
-// kind reads the kind of an object, which decides what it is verified as.
+// kind reads the kind of an object.
 func (w *walker) kind(a format.Addr) (kind format.Kind) {
-	defer onFault(func(uint64) { kind = format.KindMap }) // verify says the rest
+	defer onFault(func(uint64) { kind = format.KindMap }) // verify reports the fault
 	if w.r.Plausible(a) && object.Is(w.r.Kind(a)) {
 		return w.r.Kind(a)
 	}
 	return format.KindMap
 }
 
-// what is the description in a damage error, without the place, which the finding has.
+// what returns the description in a damage error, without the place, which the finding has.
 func what(err error) string {
 	if d := (*format.DamageError)(nil); errors.As(err, &d) {
 		return d.What
@@ -222,7 +220,7 @@ func (w *walker) state(a format.Addr) error {
 		objects++
 		w.object = index
 		if w.report != nil && index >= s.NextIndex {
-			w.find(a, "the object has an index that is yet to be given")
+			w.find(a, "the object has an index that the space has not assigned yet")
 		}
 		return w.any(index, a)
 	})
@@ -272,10 +270,10 @@ func (w *walker) checkpoints(s *format.State) error {
 	return nil
 }
 
-// totals compares what was counted with what the state says.
+// totals compares the walk's counts with those in the state.
 func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
 	if len(w.report.Findings) > 0 {
-		return // what damage hides is not counted
+		return // damage hides blocks from the count
 	}
 	if objects != s.Objects {
 		w.find(a, "the state says %d objects, there are %d", s.Objects, objects)
@@ -290,7 +288,7 @@ func (w *walker) totals(a format.Addr, s *format.State, objects uint64) {
 	}
 }
 
-// any walks an object. The header of its block says of which kind it is.
+// any walks an object. The header of its block has the kind.
 func (w *walker) any(index uint64, a format.Addr) error {
 	kind := w.kind(a)
 	descend, err := w.visit(a, kind)
@@ -322,7 +320,7 @@ func (w *walker) any(index uint64, a format.Addr) error {
 	return k.Blocks(w.r, p, w.visitor)
 }
 
-// examine looks closer at what an object holds.
+// examine checks the contents of an object.
 func (w *walker) examine(o object.At) error {
 	p, err := w.r.Payload(o.Addr, o.Kind)
 	if err != nil {
@@ -331,7 +329,7 @@ func (w *walker) examine(o object.At) error {
 	return object.Of(o.Kind).Check(w.checker(), o, p)
 }
 
-// checker is the walk as the kinds of objects use it.
+// checker implements object.Checker for the kinds of objects.
 type checker struct{ *walker }
 
 func (w *walker) checker() object.Checker { return checker{w} }

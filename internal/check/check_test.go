@@ -31,7 +31,7 @@ type link struct {
 	ID uint64
 }
 
-// A world is a space with an object of each kind, as the walks see it.
+// A world is a space with an object of each kind.
 type world struct {
 	*heaptest.Space
 	t      *testing.T
@@ -39,7 +39,7 @@ type world struct {
 	state  format.Addr
 }
 
-// newWorld makes one, of so many entries in each object.
+// newWorld makes a world with some entries in each object.
 func newWorld(t *testing.T, entries int) *world {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "space")
@@ -67,7 +67,7 @@ func newWorld(t *testing.T, entries int) *world {
 		}
 		return nil
 	}))
-	for i := range uint64(entries / 10) { // versions of their own
+	for i := range uint64(entries / 10) { // each in a version of its own
 		key, value := fmt.Sprint("key ", i), "another value"
 		id, err := sp.OpenMap("hashed", edit.MapOf{Key: text, Value: text})
 		must(t, err)
@@ -89,7 +89,7 @@ func (w *world) verify() *check.Report {
 	return check.Verify(&w.reader, w.state, w.marks(), func(k, v *layout.Type) *entry.Shape { return entry.NewShape(k, v, w.Header.Secret) })
 }
 
-// blocks lists what the version can reach.
+// blocks lists the blocks that the version can reach.
 func (w *world) blocks() (list []format.Addr) {
 	w.t.Helper()
 	must(w.t, check.Newer(&w.reader, w.state, 0, func(a format.Addr, _ format.ByteCount) { list = append(list, a) }))
@@ -101,8 +101,8 @@ func kindOf(a format.Addr) format.Kind {
 	return (*format.BlockHeader)(unsafe.Add(unsafe.Pointer(nil), uintptr(a))).Kind()
 }
 
-// edit calls fn with the bytes of a block, where they can be changed, and with the way to
-// make its checksum right again. Afterwards the block is what it was.
+// edit calls fn with the writable bytes of a block, and with a function that corrects its checksum.
+// Afterwards it restores the block.
 func (w *world) edit(a format.Addr, fn func(block []byte, seal func())) {
 	w.t.Helper()
 	_ = w.Update(w.t, func(txn *heap.Txn) error {
@@ -118,8 +118,8 @@ func (w *world) edit(a format.Addr, fn func(block []byte, seal func())) {
 	})
 }
 
-// A version that is whole is found to be so, and what is counted is what is there; marking
-// it comes to the same blocks as verifying it.
+// An undamaged version has no findings and the right counts, and marking visits the same blocks as
+// verifying.
 func TestVerify_Whole(t *testing.T) {
 	for _, entries := range []int{0, 1, 700} {
 		w := newWorld(t, entries)
@@ -127,7 +127,7 @@ func TestVerify_Whole(t *testing.T) {
 		for _, f := range report.Findings {
 			t.Errorf("%d entries: %+v", entries, f)
 		}
-		if want := uint64(5 * entries); report.Entries < want || report.Entries > want+20 { // and names and types
+		if want := uint64(5 * entries); report.Entries < want || report.Entries > want+20 { // plus names and types
 			t.Errorf("%d entries of each kind are counted as %d", entries, report.Entries)
 		}
 		list := w.blocks()
@@ -150,8 +150,8 @@ func TestVerify_Whole(t *testing.T) {
 	}
 }
 
-// Every block is looked at: if any one is changed, that very block is found, and marking
-// fails; and what does not lie behind it is verified all the same.
+// Whichever block is changed, Verify finds exactly that block, and Mark fails; blocks that can be
+// reached without it are verified nevertheless.
 func TestVerify_FindsWhichBlock(t *testing.T) {
 	w := newWorld(t, 60)
 	kinds := map[format.Kind]int{}
@@ -182,8 +182,8 @@ func TestVerify_FindsWhichBlock(t *testing.T) {
 	}
 }
 
-// A block whose checksum is right is not believed either. Whatever word of it is changed, the
-// walks end; and where that is no value of a program, which may be anything, it is found.
+// A block with a correct checksum is not trusted either. Whichever word of it is changed, the walks
+// end; Verify finds the change unless the word is part of a program's value, which may be anything.
 func TestVerify_FindsWhatAChecksumCovers(t *testing.T) {
 	w := newWorld(t, 40)
 	met, changed, found := map[format.Kind]int{}, map[format.Kind]int{}, map[format.Kind]int{}
@@ -219,14 +219,15 @@ func TestVerify_FindsWhatAChecksumCovers(t *testing.T) {
 	}
 }
 
-// marksIndexed reports whether a change makes a map one that has indexes, and declares none: then
-// one only looks for them, and a salvage that has lost the declarations leaves such maps (IX2).
+// marksIndexed reports whether a change marks a map as indexed, although no index is declared. That
+// is not damage: readers look for indexes and find none, and a salvage that has lost the declarations
+// leaves such maps (IX2).
 func marksIndexed(kind format.Kind, at int, change uint64) bool {
 	key := format.HeaderSize + int(unsafe.Offsetof(format.MapObject{}.Key))
 	return (kind == format.KindMap || kind == format.KindSorted) && at == key && change == format.Indexed
 }
 
-// What is newer than a version is what was written after it, and nothing else.
+// Newer finds exactly the blocks written after a version.
 func TestNewer(t *testing.T) {
 	w := newWorld(t, 50)
 	births := map[format.Version]int{}
@@ -257,12 +258,12 @@ func TestNewer(t *testing.T) {
 	}
 }
 
-// A report has each block once, and ends somewhere.
+// A report has each block once, and a bounded number of findings.
 func TestReport_Add(t *testing.T) {
 	var r check.Report
 	for range 3 {
 		r.Add(check.Finding{Addr: 16, What: "bad"})
-		r.Add(check.Finding{What: "none in particular"})
+		r.Add(check.Finding{What: "no particular block"})
 	}
 	if len(r.Findings) != 4 {
 		t.Errorf("%d findings, of which one block's should stand once", len(r.Findings))

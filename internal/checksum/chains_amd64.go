@@ -6,16 +6,16 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// fast says that the processor has what chains needs.
+// fast says that the processor has the instructions that chains uses.
 var fast = cpu.X86.HasSSE42 && cpu.X86.HasPCLMULQDQ
 
-// pieceWords is how many words chains divides by three at a time.
+// pieceWords is the number of words that chains splits into three at a time.
 //
-//lint:ignore U1000 the assembly has it
+//lint:ignore U1000 the assembly has the same number
 const pieceWords = 384
 
-// moves[n] moves a sum on by n words, when it is multiplied by that and then goes through
-// one CRC instruction: it is x^(64n-33), lowest power in the highest bit.
+// moves[n] moves a sum on by n words: multiply the sum by it, and pass the product through one CRC
+// instruction. It is x^(64n-33), with the lowest power in the highest bit.
 //
 //lint:ignore U1000 the assembly reads it
 var moves = func() (m [pieceWords + 1]uint32) {

@@ -2,7 +2,7 @@
 
 package checksum
 
-// fast says that the standard library has to do.
+// fast is false: Update uses the standard library.
 const fast = false
 
-func chains(sum uint32, b []byte) uint32 { panic("there is none for this processor") }
+func chains(sum uint32, b []byte) uint32 { panic("chains is not implemented for this processor") }

@@ -1,11 +1,11 @@
-// Package checksum computes the checksum of all that is persisted: CRC32C.
+// Package checksum computes CRC32C, the checksum of all persisted data.
 //
-// Blocks are short, and a commit computes the sums of half a dozen of them. One CRC
-// instruction waits for the one before it, three cycles each, and the standard library
-// has but one chain of them for what is so short. Here a block is three stretches of equal
-// length with a chain each, side by side. A sum is linear: the sum of a stretch, moved on
-// by the length of what follows it, is its part of the whole; and to move it on is one
-// multiplication without carries by a constant, which a table has for each length.
+// Blocks are short, and a commit computes the sums of half a dozen blocks. In a chain, each CRC
+// instruction waits three cycles for the one before it, and for so few bytes the standard library
+// uses a single chain. This package cuts a block into three stretches of equal length, and computes
+// three chains side by side. Sums are linear: the sum of a stretch, moved on by the length of the
+// bytes after it, is the stretch's part of the whole sum. Moving a sum on is one carry-less
+// multiplication by a constant; a table has the constant for each length.
 //
 // Source: Gopal et al., a paper of Intel on this checksum and this instruction (2011); the
 // multiplication as in https://github.com/corsix/fast-crc32.
@@ -18,7 +18,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // Of returns the CRC32C of b.
 func Of(b []byte) uint32 { return Update(0, b) }
 
-// Update returns the sum of what sum is that of, followed by b.
+// Update continues a sum: if sum is the sum of some bytes, it returns the sum of those bytes followed
+// by b.
 func Update(sum uint32, b []byte) uint32 {
 	if fast {
 		return ^chains(^sum, b)

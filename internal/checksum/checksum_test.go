@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestOf_IsTheStandardOne compares with the standard library, for all lengths of blocks and
-// all places of their first byte.
+// TestOf_IsTheStandardOne compares Of with the standard library, for all lengths of blocks and all
+// alignments of their first byte.
 func TestOf_IsTheStandardOne(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	buf := make([]byte, 40000)
@@ -34,7 +34,7 @@ func TestOf_IsTheStandardOne(t *testing.T) {
 	}
 }
 
-// TestUpdate_InParts adds one part after the other.
+// TestUpdate_InParts computes a sum in parts of random length.
 func TestUpdate_InParts(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	buf := make([]byte, 3000)
@@ -54,7 +54,7 @@ func TestUpdate_InParts(t *testing.T) {
 	}
 }
 
-// TestOf_EveryBitCounts changes one bit after the other.
+// TestOf_EveryBitCounts flips each bit in turn.
 func TestOf_EveryBitCounts(t *testing.T) {
 	for _, n := range []int{4, 12, 100, 300, 524, 3200} {
 		b := make([]byte, n)
@@ -62,7 +62,7 @@ func TestOf_EveryBitCounts(t *testing.T) {
 		for i := range 8 * n {
 			b[i/8] ^= 1 << (i % 8)
 			if Of(b) == before {
-				t.Fatalf("bit %d of %d bytes does not count", i, n)
+				t.Fatalf("bit %d of %d bytes does not change the sum", i, n)
 			}
 			b[i/8] ^= 1 << (i % 8)
 		}

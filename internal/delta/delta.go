@@ -1,21 +1,21 @@
-// Package delta emits the logical changes that make one version of a space out of another, for
-// versions that do not list their changes: a change of types, an index declared, a checkpoint
-// restored, a transaction too large to be listed.
+// Package delta emits the logical changes that turn one version of a space into another. It serves
+// versions that do not list their changes, because they changed types, declared an index, restored a
+// checkpoint, or made too many changes to list.
 //
-// Both versions are held, so what they share is skipped by its address (package trie), and what
-// it takes is in proportion to what differs. The object tables are compared first. An object
-// that is only in the older version is dropped. One that is only in the newer version, or has
-// other types there, is made anew, as a backup makes it (package dump). Of any other the pairs
-// that differ are changed.
+// Both versions are held, so equal addresses mean equal blocks, which the walk skips (package trie):
+// the work is proportional to the difference. Delta compares the object tables first. It drops an
+// object that is only in the older version. It creates an object that is only in the newer version,
+// or has other types there, as a backup does (package dump). For every other object it emits the
+// entries that differ.
 //
 // Invariants:
 //
-//	DL1  The changes, applied in their order to the older version, make a version whose dump is
-//	     that of the newer one: same objects under the same indexes, same types, same entries,
-//	     same marks, lists in the same order.
-//	DL2  No change names an object that comes later: first come the drops, then the new types,
-//	     then the other new objects, then contents. So whatever refers to what, there is no
-//	     order in which objects would have to be made.
+//	DL1  The changes, applied in their order to the older version, make a version with the same dump
+//	     as the newer one: same objects under the same indexes, same types, same entries, same marks,
+//	     lists in the same order.
+//	DL2  No change names an object that comes later: first come the drops, then the new types, then
+//	     the other new objects, then contents. So objects may refer to each other in any way, cycles
+//	     included.
 //
 // Start reading at Delta.Run.
 package delta
@@ -33,13 +33,13 @@ import (
 	"github.com/everheap/everheap/internal/vector"
 )
 
-// A Version is one that is held, or is about to be published.
+// A Version is a version that is held, or is about to be published.
 type Version struct {
 	Reader *heap.Reader
 	State  *format.State
 }
 
-// A Delta emits what makes one version out of another.
+// A Delta emits the changes that turn one version into another.
 type Delta struct {
 	Was, Now Version
 	Own      *entry.Shape // of the space's own maps
@@ -109,7 +109,7 @@ func firstOf(a, b error) error {
 	return b
 }
 
-// sort says what becomes of an object.
+// sort decides whether an object is dropped, created or changed.
 func (d *Delta) sort(index uint64, was, now format.Addr) error {
 	switch {
 	case was == 0:
@@ -131,8 +131,8 @@ func (d *Delta) sort(index uint64, was, now format.Addr) error {
 	return nil
 }
 
-// sameTypes reports whether an object is of the same kind and types in both versions, and of a
-// kind whose differences can be told.
+// sameTypes reports whether an object has the same kind and types in both versions, and a kind whose
+// differences the delta can emit.
 func (d *Delta) sameTypes(was, now format.Addr) (bool, error) {
 	k, old, err := d.kindOf(d.Was.Reader, was)
 	if err != nil {
@@ -162,7 +162,7 @@ func (d *Delta) kindOf(r *heap.Reader, a format.Addr) (object.Kind, unsafe.Point
 	return k, p, err
 }
 
-// drop emits that objects are gone, up to 64 in a change.
+// drop emits the drops of objects, up to 64 in a change.
 func (d *Delta) drop() error {
 	for len(d.gone) > 0 {
 		first, mask, n := d.gone[0], uint64(0), 0
@@ -178,7 +178,7 @@ func (d *Delta) drop() error {
 	return nil
 }
 
-// make emits the objects that are new, and finds the types of all.
+// make emits the new objects, and finds the types of all objects.
 func (d *Delta) make() error {
 	d.dump = dump.Dump{Reader: d.Now.Reader, State: d.Now.State, Own: d.Own, Shape: d.Shape, Put: d.Put}
 	d.dump.Only = func(index uint64) bool { return d.fresh[index] }
@@ -187,15 +187,15 @@ func (d *Delta) make() error {
 	return d.dump.Run()
 }
 
-// verify looks at what of a block is there before it is sealed.
+// verify checks a block by its header, since a block of the newer version may not be sealed yet.
 func (d *Delta) verify(a format.Addr, kind format.Kind) error {
 	if r := d.Now.Reader; !r.Plausible(a) || r.Kind(a) != kind {
-		return &format.DamageError{File: "heap", Offset: d.Now.Reader.Offset(a), What: fmt.Sprintf("there is no %s block", kind)}
+		return &format.DamageError{File: "heap", Offset: d.Now.Reader.Offset(a), What: fmt.Sprintf("this is not a %s block", kind)}
 	}
 	return nil
 }
 
-// change emits what differs in an object.
+// change emits the differences in an object.
 func (d *Delta) change(c changed) error {
 	k, was, err := d.kindOf(d.Was.Reader, c.was)
 	if err != nil {

@@ -1,15 +1,15 @@
-// Package dump emits one version as the logical changes that make it from an empty
-// space. A backup stores them, and a restore applies them.
+// Package dump emits one version of a space, as the logical changes that make it from an empty space.
+// A backup stores them, and a restore applies them.
 //
 // Terms: to emit a change is to call Put with it. A pass is one walk over all objects, in
-// the order of their indexes. The first pass emits the types. The second one emits that
-// each other object is there, empty. The third one emits what each object holds. So no
-// change names an object that comes later, whatever handles the values hold, and
-// although a collection that has evolved is older than its types.
+// the order of their indexes. The first pass emits the types. The second pass emits the creation of
+// each other object, empty. The third pass emits the contents of each object. So no change names an
+// object that comes later. Without the passes, handles in values could name later objects; and a
+// collection that has evolved has a smaller index than its types.
 //
-// The dump verifies a block before it reads it. Damage leads it neither astray nor in
-// circles: the depth of a tree is bounded, and the number of things that an object claims
-// to hold bounds the number of its blocks.
+// The dump verifies a block before it reads it. It ends whatever is damaged: the depth of a tree is
+// bounded, and so is the number of blocks of an object, by the number of things that the object
+// claims to hold.
 //
 // The kind of an object knows how to emit it: see object.Kind.
 //
@@ -41,22 +41,22 @@ type Dump struct {
 	Put    func(h format.OpHead, payload []byte) error         // takes a change; an error ends the dump
 	Lost   func(object uint64, a format.Addr, err error) error // takes note of damage; an error ends the dump
 
-	// Each may be nil.
-	Meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // sees each key and each value before it is emitted
+	// Each of these may be nil.
+	Meet  func(object uint64, t *layout.Type, p unsafe.Pointer, b layout.Bounds) // called with each key and each value before it is emitted
 	Name  func(object uint64, e unsafe.Pointer, b layout.Bounds) bool            // reports whether to emit an entry of one of the space's own maps
-	There func(index uint64) bool                                                // reports whether there is such an object: names must lead to one
+	There func(index uint64) bool                                                // reports whether an object exists; a name of a missing object is damage
 	Guard func(fn func() error) error                                            // calls fn, which emits one object
-	Only  func(index uint64) bool                                                // reports whether to emit an object; of the others only the types are read
+	Only  func(index uint64) bool                                                // reports whether to emit an object; the dump reads only the types of the others
 
-	Failed error  // of Put
-	Last   uint64 // the greatest index that was met
+	Failed error  // the error of Put
+	Last   uint64 // the greatest index met
 	object.Counts
 
-	ended  bool // by an error of Lost
-	muted  bool // the object is read, and not emitted
+	ended  bool // Lost has returned an error
+	muted  bool // the object is read but not emitted
 	pass   object.Pass
-	object uint64 // that is being emitted
-	budget uint64 // blocks of it that may still be visited
+	object uint64 // being emitted
+	budget uint64 // how many more blocks of it the dump may visit
 	types  map[uint64]*layout.Type
 }
 
@@ -94,7 +94,7 @@ func (d *Dump) one(index uint64, a format.Addr) error {
 	return err
 }
 
-// visit verifies a block that the walk meets, and reports whether the walk enters it.
+// visit verifies a block, and reports whether the walk enters it.
 func (d *Dump) visit(a format.Addr, kind format.Kind) (bool, error) {
 	if d.budget == 0 {
 		return false, object.ErrCircles
@@ -106,21 +106,21 @@ func (d *Dump) visit(a format.Addr, kind format.Kind) (bool, error) {
 	return true, nil
 }
 
-// damage calls Lost with an error, unless it is one of Put or of Lost itself, and returns the
-// error that ends the dump.
+// damage calls Lost with an error, unless the error comes from Put or from Lost itself. It returns
+// the error that ends the dump, or nil.
 func (d *Dump) damage(a format.Addr, err error) error {
 	if err == nil || d.Failed != nil || d.ended {
 		return err
 	}
 	if d.pass == object.PassTypes {
-		return nil // it is found again
+		return nil // the last pass meets it again
 	}
 	err = d.Lost(d.object, a, err)
 	d.ended = err != nil
 	return err
 }
 
-// any emits an object. The header of its block says of which kind it is.
+// any emits an object. The header of its block has the kind.
 func (d *Dump) any(a format.Addr) error {
 	kind := format.KindMap
 	if d.Reader.Plausible(a) {
@@ -140,11 +140,11 @@ func (d *Dump) any(a format.Addr) error {
 	return d.damage(a, k.Dump(emitter{d}, a))
 }
 
-// TypeOf returns the type that an object is, a descriptor which Run has met; nil if it is none.
+// TypeOf returns the type whose descriptor is the object with an index, if Run has met it; else nil.
 func (d *Dump) TypeOf(index uint64) *layout.Type { return d.types[index] }
 
-// onlyOnce returns the error, but nil in the last pass: the pass before has reported it, and
-// an object that was not emitted has no contents.
+// onlyOnce returns the error, or nil in the last pass: the second pass has reported the error then,
+// and it has not created the object.
 func (d *Dump) onlyOnce(err error) error {
 	if d.pass == object.PassContents {
 		return nil

@@ -15,9 +15,9 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// First come the types, then all objects, then what they hold, each time in the order of the
-// indexes; all of it once, and nothing is lost.
-func TestRun_TellsEveryKindInOrder(t *testing.T) {
+// Run emits the types first, then all objects, then their contents, each time in the order of the
+// indexes. It emits each of them once and loses nothing.
+func TestRun_EmitsEveryKindInOrder(t *testing.T) {
 	w := newWorld(t)
 	d := w.dump().run()
 	made, ops := map[uint64]bool{format.CatalogIndex: true, format.TypesIndex: true}, map[format.OpKind]int{}
@@ -52,8 +52,9 @@ func TestRun_TellsEveryKindInOrder(t *testing.T) {
 	}
 }
 
-// Each key and each value is shown before it is told, and those of the space's own maps are not.
-func TestRun_ShowsBeforeItTells(t *testing.T) {
+// Run calls Meet with each key and each value before it emits them, except those of the space's own
+// maps.
+func TestRun_MeetsBeforeItEmits(t *testing.T) {
 	w := newWorld(t)
 	d := w.dump()
 	shown, all := map[uint64]int{}, map[uint64]int{}
@@ -61,7 +62,7 @@ func TestRun_ShowsBeforeItTells(t *testing.T) {
 		shown[object]++
 		all[object]++
 		if uintptr(p) < b.Lo || uintptr(p)+typ.Size() > b.Hi {
-			t.Errorf("object %d: what is shown does not lie in its block", object)
+			t.Errorf("object %d: a part lies outside its block", object)
 		}
 	}
 	d.putErr = func() error {
@@ -83,8 +84,8 @@ func TestRun_ShowsBeforeItTells(t *testing.T) {
 	}
 }
 
-// A block that is damaged is told of, with its object, and only what it holds or leads to is
-// missing.
+// Run reports a damaged block, with its object; only the contents of the block, and the blocks below
+// it, are missing.
 func TestRun_DamagedBlocks(t *testing.T) {
 	w := newWorld(t)
 	whole := w.dump().run()
@@ -102,7 +103,7 @@ func TestRun_DamagedBlocks(t *testing.T) {
 				t.Fatalf("%v %#x is damaged: %+v", kind, a, d.lost)
 			}
 			if len(d.changes) > len(whole.changes) || d.Failed != nil {
-				t.Errorf("%v %#x is damaged, and %d changes are told", kind, a, len(d.changes))
+				t.Errorf("%v %#x is damaged, and %d changes are emitted", kind, a, len(d.changes))
 			}
 			missing := 0
 			got := d.holds()
@@ -135,17 +136,17 @@ func TestRun_DamagedBlocks(t *testing.T) {
 		}
 	}
 	if d := w.dump().run(); len(d.lost) > 0 {
-		t.Errorf("the space is not what it was: %+v", d.lost)
+		t.Errorf("edit has not restored the space: %+v", d.lost)
 	}
 }
 
-// A type that is lost costs the objects that have it: each is lost once, nothing of it is told,
-// and what it held counts as missing.
+// Without a type, the objects that have it are lost: Run reports each once, emits nothing of them,
+// and counts their contents as missing.
 func TestRun_LostType(t *testing.T) {
 	w := newWorld(t)
 	d := w.dump().run()
 	i := slices.IndexFunc(d.changes, func(c change) bool { return c.op == format.OpNewList })
-	typ := d.changes[i].head.Arg // text: of all objects, as a key or a value, but for the holder
+	typ := d.changes[i].head.Arg // text: the type of a key or a value in all objects except the holder
 	w.edit(w.objectAt(typ), func(block []byte, _ func()) {
 		block[len(block)-1] ^= 1
 		d := w.dump().run()
@@ -158,7 +159,7 @@ func TestRun_LostType(t *testing.T) {
 		}
 		for _, c := range d.changes {
 			if times[c.object] > 0 {
-				t.Errorf("object %d is lost, and a change of kind %d told", c.object, c.op)
+				t.Errorf("object %d is lost, and a change of kind %d emitted", c.object, c.op)
 			}
 		}
 		if d.Missing != 4*perObject {
@@ -167,7 +168,7 @@ func TestRun_LostType(t *testing.T) {
 	})
 }
 
-// The dump ends with the error of Lost: nothing is told or found after it.
+// The dump ends with the error of Lost: it emits and reports nothing after it.
 func TestRun_LostEnds(t *testing.T) {
 	w := newWorld(t)
 	stop := errors.New("no further")
@@ -184,13 +185,13 @@ func TestRun_LostEnds(t *testing.T) {
 			d.Lost = func(uint64, format.Addr, error) error { lost++; return stop }
 			d.putErr = func() error { after += lost; return nil }
 			if err := d.Run(); err != stop || lost != 1 || after != 0 || d.Failed != nil {
-				t.Errorf("%v %#x is damaged: %v; Lost was called %d times, and %d changes were told then; failed: %v", kind, a, err, lost, after, d.Failed)
+				t.Errorf("%v %#x is damaged: %v; Lost was called %d times, and %d changes were emitted then; failed: %v", kind, a, err, lost, after, d.Failed)
 			}
 		})
 	}
 }
 
-// The dump ends with the error of Put, at whatever change: it is no damage.
+// The dump ends with the error of Put, at any change, and does not report it as damage.
 func TestRun_PutFails(t *testing.T) {
 	w := newWorld(t)
 	n := len(w.dump().run().changes)
@@ -210,8 +211,8 @@ func TestRun_PutFails(t *testing.T) {
 	}
 }
 
-// What an object says that it holds bounds the blocks that are visited of it, and what the state
-// says bounds those of the object table.
+// The count in an object bounds the blocks of it that Run visits, and the counts in the state bound
+// those of the object table.
 func TestRun_MoreThanItCanHold(t *testing.T) {
 	w := newWorld(t)
 	for _, index := range []uint64{w.hashed, w.sorted, w.list} {
@@ -237,7 +238,7 @@ func TestRun_MoreThanItCanHold(t *testing.T) {
 			verify := d.Verify
 			d.Verify = func(a format.Addr, kind format.Kind) error { visited++; return verify(a, kind) }
 			d.run()
-			if index == w.list { // it ends with the first element beyond its length
+			if index == w.list { // the walk of a list ends with the first element beyond its length
 				if len(d.lost) == 0 || d.lost[0].object != index {
 					t.Errorf("the list: %+v", d.lost)
 				}
@@ -258,14 +259,14 @@ func TestRun_MoreThanItCanHold(t *testing.T) {
 		}
 	}
 	if most := object.BlockBudget(2); d.Objects > most || uint64(len(filled)) > most {
-		t.Errorf("a state says 2 objects, and %d are told, and what %d hold", d.Objects, len(filled))
+		t.Errorf("a state says 2 objects, and %d are emitted, and the contents of %d", d.Objects, len(filled))
 	}
 	if !slices.ContainsFunc(d.lost, func(l loss) bool { return l.object == 0 && errors.Is(l.err, object.ErrCircles) }) {
 		t.Errorf("a state says 2 objects, and there are more: %+v", d.lost)
 	}
 }
 
-// A node that leads to itself does not lead in circles.
+// A node that links to itself does not keep the walk from ending.
 func TestRun_Circles(t *testing.T) {
 	w := newWorld(t)
 	for _, index := range []uint64{w.hashed, w.sorted, w.list} {
@@ -293,7 +294,7 @@ func TestRun_Circles(t *testing.T) {
 	}
 }
 
-// Objects whose index the state has not given out yet are lost, each once.
+// Objects with an index beyond the state's last one are lost; Run reports each once.
 func TestRun_BeyondTheLastIndex(t *testing.T) {
 	w := newWorld(t)
 	whole := w.dump().run()
@@ -310,7 +311,8 @@ func TestRun_BeyondTheLastIndex(t *testing.T) {
 	}
 }
 
-// The telling of each object, in each pass, runs in Guard, whose error is damage of it.
+// Run emits each object, in each pass, inside Guard, and takes an error of Guard as damage of the
+// object.
 func TestRun_Guard(t *testing.T) {
 	w := newWorld(t)
 	whole := w.dump().run()
@@ -333,11 +335,11 @@ func TestRun_Guard(t *testing.T) {
 		}
 	}
 	if len(d.lost) == 0 || d.Objects != whole.Objects-1 || slices.ContainsFunc(d.changes, func(c change) bool { return c.object == w.list }) {
-		t.Errorf("%d objects of %d are told; lost %+v", d.Objects, whole.Objects, d.lost)
+		t.Errorf("%d objects of %d are emitted; lost %+v", d.Objects, whole.Objects, d.lost)
 	}
 }
 
-// An entry of the catalog is told if Name says so; that it is not is no damage.
+// Run emits an entry of the catalog if Name returns true; leaving one out is not damage.
 func TestRun_Name(t *testing.T) {
 	w := newWorld(t)
 	d := w.dump()
@@ -347,22 +349,22 @@ func TestRun_Name(t *testing.T) {
 	d.run()
 	got := d.holds()
 	if _, told := got[entryKey(format.CatalogIndex, "list")]; told || len(got) != len(w.want)-1 || len(d.lost) > 0 || d.Missing > 0 {
-		t.Errorf("told %v, %d things of %d, lost %+v", told, len(got), len(w.want), d.lost)
+		t.Errorf("emitted %v, %d things of %d, lost %+v", told, len(got), len(w.want), d.lost)
 	}
 }
 
-// A name that leads to an object which is not there is damage, and so is a digest that leads to
-// another type than its own.
+// A name that refers to a missing object is damage, and so is a digest that refers to another type
+// than its own.
 func TestRun_There(t *testing.T) {
 	w := newWorld(t)
 	d := w.dump()
 	d.There = func(index uint64) bool { return index != w.list }
 	d.run()
-	if len(d.lost) != 2 || d.lost[0].object != format.CatalogIndex || !strings.Contains(d.lost[0].err.Error(), `"list" leads to object`) || d.Missing != 1 {
+	if len(d.lost) != 2 || d.lost[0].object != format.CatalogIndex || !strings.Contains(d.lost[0].err.Error(), `"list" refers to object`) || d.Missing != 1 {
 		t.Errorf("%d are missing, lost %+v", d.Missing, d.lost)
 	}
 	if _, told := d.holds()[entryKey(format.CatalogIndex, "list")]; told {
-		t.Error("the name of what is not there is told")
+		t.Error("the name of a missing object is emitted")
 	}
 
 	digests := slices.DeleteFunc(slices.Clone(d.changes), func(c change) bool { return c.object != format.TypesIndex })
@@ -378,15 +380,15 @@ func TestRun_There(t *testing.T) {
 				}
 				d.run()
 				if found := len(d.lost) == 2 && d.lost[0].object == format.TypesIndex && strings.Contains(d.lost[0].err.Error(), "not its type"); found != there || !there && len(d.lost) > 0 {
-					t.Errorf("a digest leads to object %d; looked for: %v; lost %+v", to, there, d.lost)
+					t.Errorf("a digest refers to object %d; There is set: %v; lost %+v", to, there, d.lost)
 				}
 			}
 		}
 	})
 }
 
-// What the object table leads to is read only if it can be a block, and told only if it is an
-// object.
+// Run reads an address in the object table only if a block can be there, and emits only blocks of
+// objects.
 func TestRun_NoObject(t *testing.T) {
 	w := newWorld(t)
 	whole := w.dump().run()
@@ -407,11 +409,11 @@ func TestRun_NoObject(t *testing.T) {
 				seal()
 				d := w.dump().run()
 				if len(d.lost) == 0 || d.Objects != whole.Objects-1 || slices.ContainsFunc(d.changes, func(c change) bool { return c.object == w.list }) {
-					t.Errorf("the object table leads to %#x: %d objects of %d; lost %+v", to, d.Objects, whole.Objects, d.lost)
+					t.Errorf("the object table has %#x: %d objects of %d; lost %+v", to, d.Objects, whole.Objects, d.lost)
 				}
 				for _, l := range d.lost {
 					if l.object != w.list || l.at != to {
-						t.Errorf("the object table leads to %#x: %+v", to, l)
+						t.Errorf("the object table has %#x: %+v", to, l)
 					}
 				}
 			}
@@ -420,7 +422,7 @@ func TestRun_NoObject(t *testing.T) {
 	}
 }
 
-// The head says what the header and the state do.
+// The head of a backup repeats the header and the state.
 func TestHead(t *testing.T) {
 	w := newWorld(t)
 	h := dump.Head(&w.Header, 5<<20, &w.state)

@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/object"
 )
 
-// emitter is the dump as the kinds of objects use it. It implements object.Emitter.
+// emitter implements object.Emitter for the kinds of objects.
 type emitter struct{ *Dump }
 
 func (t emitter) Pass() object.Pass { return t.pass }
@@ -70,8 +70,8 @@ func (t emitter) Emit(op format.OpKind, h format.OpHead, payload []byte) error {
 	return t.Failed
 }
 
-// CheckLead returns an error if an entry of one of the space's own maps does not lead to
-// what it should: to a type with the digest, or to an object.
+// CheckLead checks an entry of one of the space's own maps. It returns an error unless a digest
+// refers to the type with that digest, and a name to an existing object.
 func CheckLead(own *entry.Shape, e unsafe.Pointer, b layout.Bounds, toType bool, types map[uint64]*layout.Type, there func(index uint64) bool) error {
 	var name string
 	if err := own.Key.CopyOut(unsafe.Pointer(&name), own.KeyOf(e), b); err != nil {
@@ -80,9 +80,9 @@ func CheckLead(own *entry.Shape, e unsafe.Pointer, b layout.Bounds, toType bool,
 	index := *layout.Cast[uint64](own.ValueOf(e))
 	switch {
 	case !toType && !there(index):
-		return fmt.Errorf("the name %q leads to object %d, which is not there", name, index)
+		return fmt.Errorf("the name %q refers to object %d, which does not exist", name, index)
 	case toType && (types[index] == nil || layout.Digest(types[index].Encode()) != name):
-		return fmt.Errorf("a digest leads to object %d, which is not its type", index)
+		return fmt.Errorf("a digest refers to object %d, which is not its type", index)
 	}
 	return nil
 }

@@ -41,10 +41,10 @@ var (
 	refs   = layout.IdentityOf[ref]()
 )
 
-// perObject is how many entries each map and each list of a world has.
+// perObject is the number of entries of each map and each list of a world.
 const perObject = 150
 
-// A world is a closed space with objects of every kind, and what they hold.
+// A world is a closed space with objects of every kind.
 type world struct {
 	*heaptest.Space
 	t                            *testing.T
@@ -53,7 +53,7 @@ type world struct {
 	at                           format.Addr // of the state
 	own                          *entry.Shape
 	hashed, sorted, list, holder uint64            // indexes
-	want                         map[string]string // what every object holds
+	want                         map[string]string // the contents of every object
 }
 
 // newWorld makes a world.
@@ -106,19 +106,19 @@ func newWorld(t *testing.T) *world {
 
 func entryKey(object uint64, key any) string { return fmt.Sprint(object, " ", key) }
 
-// shape is that of maps of the space.
+// shape returns the shape of a map of the space.
 func (w *world) shape(key, value *layout.Type) *entry.Shape {
 	return entry.NewShape(key, value, w.Header.Secret)
 }
 
-// loss is what Lost was called with.
+// loss has the arguments of a call of Lost.
 type loss struct {
 	object uint64
 	at     format.Addr
 	err    error
 }
 
-// change is what Put was called with.
+// change has the arguments of a call of Put.
 type change struct {
 	op      format.OpKind
 	object  uint64
@@ -126,13 +126,13 @@ type change struct {
 	payload []byte
 }
 
-// A told is what a dump has told. Its hooks can be replaced before run.
+// A told is a dump with the changes that it has emitted. Its hooks can be replaced before run.
 type told struct {
 	dump.Dump
 	w       *world
 	changes []change
 	lost    []loss
-	putErr  func() error // asked before each change
+	putErr  func() error // called before each change
 }
 
 // dump returns the dump of the world.
@@ -156,14 +156,14 @@ func (w *world) dump() *told {
 	return d
 }
 
-// run runs the dump, which is to come to its end.
+// run runs the dump, and fails the test on an error.
 func (d *told) run() *told {
 	d.w.t.Helper()
 	must(d.w.t, d.Run())
 	return d
 }
 
-// holds returns what the told objects hold, in the form of world.want.
+// holds returns the contents of the emitted objects, in the form of world.want.
 func (d *told) holds() map[string]string {
 	t := d.w.t
 	t.Helper()
@@ -185,12 +185,12 @@ func (d *told) holds() map[string]string {
 		case format.OpSet:
 			sh := shapes[c.object]
 			if sh == nil {
-				continue // the digests of types
+				continue // a digest of a type
 			}
 			must(t, object.RelocateEntry(sh, c.head, p, boundsOf(c)))
 			key := value(sh.Key, sh.KeyOf(p))
 			if got[entryKey(c.object, key)] != "" {
-				t.Errorf("object %d: the key %s is told twice", c.object, key)
+				t.Errorf("object %d: the key %s is emitted twice", c.object, key)
 			}
 			got[entryKey(c.object, key)] = value(sh.Value, sh.ValueOf(p))
 		case format.OpAppend, format.OpSetValue:
@@ -211,13 +211,13 @@ func (d *told) holds() map[string]string {
 	return got
 }
 
-// boundsOf returns where the copied payload of a change lies.
+// boundsOf returns the bounds of the copied payload of a change.
 func boundsOf(c change) layout.Bounds {
 	lo := uintptr(unsafe.Pointer(unsafe.SliceData(c.payload)))
 	return layout.Bounds{Lo: lo, Hi: lo + uintptr(len(c.payload))}
 }
 
-// value returns a value, which was relocated to where it is, as a text.
+// value returns a relocated value as text.
 func value(typ *layout.Type, p unsafe.Pointer) string {
 	if typ.Size() == 8 {
 		return fmt.Sprint(*(*uint64)(p))
@@ -225,8 +225,8 @@ func value(typ *layout.Type, p unsafe.Pointer) string {
 	return strings.Clone(*(*string)(p))
 }
 
-// blocks lists the blocks that the version reaches, but for its state and the list of what it
-// has changed, in the order of their addresses.
+// blocks lists the blocks that the version reaches, in the order of their addresses, without its
+// state and the list of its changes.
 func (w *world) blocks() (list []format.Addr) {
 	w.t.Helper()
 	must(w.t, check.Newer(&w.reader, w.at, 0, func(a format.Addr, _ format.ByteCount) {
@@ -238,8 +238,8 @@ func (w *world) blocks() (list []format.Addr) {
 	return list
 }
 
-// edit calls fn with a block, where it can be changed, and with what makes its checksum right
-// again. Afterwards the block is what it was.
+// edit calls fn with the writable bytes of a block, and with a function that corrects its checksum.
+// Afterwards it restores the block.
 func (w *world) edit(a format.Addr, fn func(block []byte, seal func())) {
 	w.t.Helper()
 	_ = w.Update(w.t, func(txn *heap.Txn) error {
@@ -252,7 +252,7 @@ func (w *world) edit(a format.Addr, fn func(block []byte, seal func())) {
 	})
 }
 
-// objects lists the objects in the order of their indexes, as the object table has them.
+// objects lists the objects in the object table, in the order of their indexes.
 func (w *world) objects() (list []object.At) {
 	w.t.Helper()
 	visit := func(a format.Addr, kind format.Kind) (bool, error) { return true, w.reader.Verify(a, kind) }
@@ -279,7 +279,7 @@ func (d *told) eachObject(fn func(o object.At, tell func() error) error) {
 	}
 }
 
-// phase says in which of the three passes a change is told.
+// phase returns the pass, of the three, that emits a change.
 func (c change) phase() int {
 	switch c.op {
 	case format.OpNewType:

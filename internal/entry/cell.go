@@ -8,15 +8,14 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// CheckHandle returns nil if a handle of the type may be stored, or an error that says why not.
+// CheckHandle returns nil if a handle of the type may be stored, else an error with the reason.
 type CheckHandle func(handle *layout.Type, id uint64) error
 
-// minPayload is the least payload of a block: one of nothing could not be told from
-// none.
+// minPayload is the size of the smallest payload: an empty payload would look like no block.
 const minPayload = 8
 
-// Cell is the layout of the blocks that hold one value: an element of a list, or
-// the object of a reference, whose type stands before the value. Immutable.
+// Cell is the layout of blocks with one value: an element of a list, or the object of a reference,
+// which has its type before the value. Immutable.
 type Cell struct {
 	Type        *layout.Type
 	kind        format.Kind
@@ -26,8 +25,8 @@ type Cell struct {
 	check       CheckHandle
 }
 
-// NewItem returns the cell of the elements of a list. check is called for the handles that
-// are to be stored; nil if they have no handles.
+// NewItem returns the cell of the elements of a list. The cell calls check for each handle in a new
+// element; check is nil if the type has no handles.
 func NewItem(t *layout.Type, check CheckHandle) *Cell { return newCell(t, format.KindItem, 0, check) }
 
 // NewValue returns the cell of the objects of references.
@@ -43,13 +42,13 @@ func newCell(t *layout.Type, kind format.Kind, valueAt uintptr, check CheckHandl
 	return c
 }
 
-// FixedSize returns the bytes of the payload without what the value owns.
+// FixedSize returns the size of the payload without the parts that the value owns.
 func (c *Cell) FixedSize() int { return int(c.ownedAt) }
 
 // ValueOf returns the value in the payload of a block.
 func (c *Cell) ValueOf(payload unsafe.Pointer) unsafe.Pointer { return unsafe.Add(payload, c.valueAt) }
 
-// New writes a block with a copy of the value; word is the first one of an object.
+// New writes a block with a copy of the value; word is the first word of a reference's object.
 func (c *Cell) New(t *heap.Txn, word uint64, value unsafe.Pointer) (format.Addr, error) {
 	var owned uintptr
 	var err error
@@ -91,7 +90,7 @@ func stored(a format.Addr) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize)
 }
 
-// blockBounds returns the limits of a payload of the size.
+// blockBounds returns the limits of a payload of a size.
 func blockBounds(a format.Addr, size uintptr) layout.Bounds {
 	lo := uintptr(a) + format.HeaderSize
 	return layout.Bounds{Lo: lo, Hi: lo + size}

@@ -1,12 +1,12 @@
-// Package entry is the block of one key and its value: hash, key, value, and then
-// what they own; and the block of a value alone. The structures link to such blocks,
-// and the journal carries them.
+// Package entry is the block of one key and its value: the hash, the key, the value, and then the
+// parts that key and value own. It is also the block of a value alone. The structures link to such
+// blocks, and the journal contains them.
 //
-// Terms: a shape is the layout of the entries of one map, which follows from its
-// two types; a cell is that of the blocks of one value.
+// Terms: a shape is the layout of the entries of one map, which follows from its two types; a cell is
+// the layout of the blocks of one value.
 //
-// A Shape and a Cell check handles in the block that they wrote: so they check what others
-// will see, even if the program changes its value meanwhile.
+// A Shape and a Cell check the handles in the block after they have written it. So they check the
+// handles that readers will see, even if the program changes its value meanwhile.
 //
 // Start reading at Shape, then Shape.New, then Cell.
 package entry
@@ -32,8 +32,8 @@ type Shape struct {
 	ownedAt     uintptr
 	keyString   bool
 	valueString bool
-	hashMask    uint64      // all ones, but in tests
-	check       CheckHandle // nil: there are no handles
+	hashMask    uint64      // all ones, except in tests
+	check       CheckHandle // nil: the types have no handles
 }
 
 // NewShape returns the shape for keys and values of the types; seed is the
@@ -46,20 +46,19 @@ func NewShape(key, value *layout.Type, seed uint64) *Shape {
 	return s
 }
 
-// CheckHandles makes the shape call check for the handles that are to be stored.
+// CheckHandles makes the shape call check for each handle in a new entry.
 func (s *Shape) CheckHandles(check CheckHandle) {
 	if s.Key.HasHandles() || s.Value.HasHandles() {
 		s.check = check
 	}
 }
 
-// CutHash makes the shape use only the low bits of hashes, so that tests meet
-// collisions.
+// CutHash makes the shape use only the low bits of hashes, so that tests get collisions.
 func (s *Shape) CutHash(bits uint) { s.hashMask = 1<<bits - 1 }
 
 func align(n uintptr) uintptr { return (n + 7) &^ 7 }
 
-// Hash returns the hash of a key; an error for one that has none, such as NaN.
+// Hash returns the hash of a key, or an error for a key without a hash, such as NaN.
 func (s *Shape) Hash(key unsafe.Pointer) (uint64, error) {
 	if s.keyString {
 		return xxh3.HashStringSeed(*(*string)(key), s.seed) & s.hashMask, nil
@@ -68,18 +67,16 @@ func (s *Shape) Hash(key unsafe.Pointer) (uint64, error) {
 	return h & s.hashMask, err
 }
 
-// Strings returns what a search for string keys needs: the seed and the mask of the
-// hashes, and where in an entry the bytes of the key and the value lie. ok is false
-// if the keys are no strings.
+// Strings returns what a search for string keys needs: the seed and the mask of the hashes, and the
+// offsets of the key's bytes and of the value in an entry. ok is false if the keys are not strings.
 func (s *Shape) Strings() (seed, hashMask uint64, keyBytes, value uintptr, ok bool) {
 	return s.seed, s.hashMask, s.ownedAt, s.valueAt, s.keyString
 }
 
-// Of returns the payload of the entry that a value is of.
+// Of returns the payload of the entry that contains a value.
 func (s *Shape) Of(value unsafe.Pointer) unsafe.Pointer { return unsafe.Add(value, -int(s.valueAt)) }
 
-// FixedSize returns the bytes of the payload of an entry without what key and value
-// own.
+// FixedSize returns the size of the payload of an entry without the parts that key and value own.
 func (s *Shape) FixedSize() int { return int(s.ownedAt) }
 
 // KeyOf returns the key in the payload of an entry.
@@ -109,8 +106,8 @@ func (s *Shape) CheckedKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer
 	return key, s.Key.Check(key, Bounds(r, entry))
 }
 
-// SameKey reports whether two entries, each of a version that its reader reads, have
-// the same hash and key.
+// SameKey reports whether two entries have the same hash and key; each entry is read by its own
+// reader.
 func (s *Shape) SameKey(ra *heap.Reader, a unsafe.Pointer, rb *heap.Reader, b unsafe.Pointer) (bool, error) {
 	if *(*uint64)(a) != *(*uint64)(b) {
 		return false, nil
@@ -138,7 +135,7 @@ func (s *Shape) Matches(entry unsafe.Pointer, hash uint64, key unsafe.Pointer) b
 	want := *(*string)(key)
 	k := (*[2]uintptr)(s.KeyOf(entry))
 	if k[1] != uintptr(len(want)) || len(want) > 0 && k[0] != uintptr(entry)+s.ownedAt {
-		return false // another key; or a damaged entry, which is no key
+		return false // another key, or a damaged entry, which matches no key
 	}
 	return unsafe.String((*byte)(unsafe.Add(entry, s.ownedAt)), len(want)) == want
 }
@@ -203,7 +200,7 @@ func (s *Shape) zeroGaps(rw unsafe.Pointer) {
 }
 
 // putString writes a string's header and bytes, as words and bytes: no pointer
-// is ever stored by a typed assignment. n is the length that was measured.
+// is ever stored by a typed assignment. n is the measured length.
 func putString(d layout.Target, fixed, owned uintptr, v string, n uintptr) {
 	header := (*[2]uintptr)(unsafe.Add(unsafe.Pointer(nil), d.RW+fixed))
 	header[0], header[1] = d.RO+owned, n

@@ -46,7 +46,7 @@ func at(a format.Addr) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(a)+format.HeaderSize)
 }
 
-// same writes entries of a shape, one for each key and value, and compares what they hold.
+// same writes an entry for each key and value, and compares the keys and values in the entries.
 func same[K comparable, V any](t *testing.T, space *heaptest.Space, keys []K, values []V) {
 	t.Helper()
 	sh := shapeFor[K, V](t)
@@ -115,8 +115,8 @@ type owner struct {
 	Self  *owner
 }
 
-// What is stored is what comes back, and is found by its key alone, for keys and values of
-// all shapes: that own something or nothing, that are strings themselves, that have gaps.
+// An entry has its key and its value, and matches its own key only. The keys and values are of all
+// shapes: with and without owned parts, strings, with gaps.
 func TestShape_HoldsKeyAndValue(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	texts := []string{"", "a", "eight by", "a text of some length that takes more than one line of the cache, as they come", strings.Repeat("long ", 20_000)}
@@ -130,7 +130,7 @@ func TestShape_HoldsKeyAndValue(t *testing.T) {
 	})
 }
 
-// dirty leaves free blocks behind that are full of a byte, of whatever size is needed next.
+// dirty leaves free blocks of many sizes, filled with a byte.
 func dirty(t *testing.T, txn *heap.Txn, with byte) {
 	t.Helper()
 	var list []format.Addr
@@ -149,8 +149,8 @@ func dirty(t *testing.T, txn *heap.Txn, with byte) {
 	}
 }
 
-// The same entry and the same element have the same bytes wherever they were made: what is
-// between their parts is zero, also where a block was used before.
+// Equal entries have equal bytes in any block, and so have equal elements: the gaps between their
+// parts are zero, also in a reused block.
 func TestNew_SameBytes(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	sh, cell := shapeFor[int8, pair](t), entry.NewItem(typeFor[int8](t), nil)
@@ -170,11 +170,11 @@ func TestNew_SameBytes(t *testing.T) {
 		}))
 	}
 	if len(seen) != 1 {
-		t.Errorf("the same is stored as %d different bytes: %q", len(seen), slices.Collect(maps.Keys(seen)))
+		t.Errorf("equal values have %d different stored forms: %q", len(seen), slices.Collect(maps.Keys(seen)))
 	}
 }
 
-// To write a handle that must not be stored returns the error of the check, and no block.
+// New returns the error of the check for a handle that must not be stored, and writes no block.
 func TestShape_JudgesHandles(t *testing.T) {
 	type link struct {
 		_  layout.MapOf[string, int]
@@ -206,7 +206,7 @@ func TestShape_JudgesHandles(t *testing.T) {
 	}))
 }
 
-// Cells hold one value each, with the word before those of references.
+// A cell holds one value; a reference's cell has a word before it.
 func TestCell_HoldsItsValue(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	item, value := entry.NewItem(typeFor[owner](t), nil), entry.NewValue(typeFor[string](t), nil)
@@ -236,8 +236,8 @@ func TestCell_HoldsItsValue(t *testing.T) {
 	}
 }
 
-// Keys are ordered as Go orders them, in what is stored as in what is asked for, whatever
-// words of their ordered form are looked at first.
+// Keys have the order of Go, whether stored or not, and whichever words of their ordered form are
+// compared first.
 func TestShape_Orders(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -256,7 +256,7 @@ func TestShape_Orders(t *testing.T) {
 	})
 }
 
-// ordered compares all keys with the entries of all.
+// ordered compares each key with the entries of all keys.
 func ordered[K any](t *testing.T, space *heaptest.Space, keys []K, compare func(a, b K) int) {
 	t.Helper()
 	sh := shapeFor[K, uint64](t)
@@ -292,7 +292,7 @@ func ordered[K any](t *testing.T, space *heaptest.Space, keys []K, compare func(
 	}
 }
 
-// A key that leads out of its entry is damage, and is not read.
+// A key with an address outside its entry is damage, and is not read.
 func TestShape_DamagedKeys(t *testing.T) {
 	space := heaptest.Open(t, 64<<20)
 	sh := shapeFor[string, string](t)

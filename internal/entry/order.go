@@ -10,14 +10,13 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// What follows orders entries by their keys. The hash of an entry of a sorted map is
-// the first word of the ordered form of its key.
+// The functions below order entries by their keys. In a sorted map, the hash of an entry is the first
+// word of the ordered form of its key.
 
-// CheckOrder returns an error for a key that has no place in an order, such as NaN.
+// CheckOrder returns an error for a key without a place in the order, such as NaN.
 func (s *Shape) CheckOrder(key unsafe.Pointer) error { return s.Key.CheckOrder(key) }
 
-// CheckKeys returns why values of a type cannot be keys of a map of the kind; nil if
-// they can.
+// CheckKeys returns an error if values of a type cannot be keys of a map of the kind.
 func CheckKeys(key *layout.Type, kind format.Kind) error {
 	if kind == format.KindSorted {
 		return key.OrderError()
@@ -37,8 +36,8 @@ func (s *Shape) Word(key unsafe.Pointer, from uintptr) uint64 {
 	return s.Key.OrderWord(key, from)
 }
 
-// Common returns how many bytes of the ordered forms of two keys agree, of those up
-// to the place to; they agree up to the place from.
+// Common returns the length of the common beginning of the ordered forms of two keys, at most to. The
+// caller knows that the first from bytes agree.
 func (s *Shape) Common(a, b unsafe.Pointer, from, to uintptr) uintptr {
 	for ; from < to; from += 8 {
 		if x := s.Word(a, from) ^ s.Word(b, from); x != 0 {
@@ -48,8 +47,8 @@ func (s *Shape) Common(a, b unsafe.Pointer, from, to uintptr) uintptr {
 	return to
 }
 
-// StoredKey returns the key in the payload of an entry. It verifies first that the strings
-// in it lie where they must.
+// StoredKey returns the key in the payload of an entry. First it verifies that the key's strings lie
+// in the entry.
 func (s *Shape) StoredKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer, error) {
 	if s.keyString {
 		if _, err := s.text(r, entry); err != nil {
@@ -63,11 +62,11 @@ func (s *Shape) StoredKey(r *heap.Reader, entry unsafe.Pointer) (unsafe.Pointer,
 
 // badKey describes an entry whose key cannot be read.
 func badKey(r *heap.Reader, entry unsafe.Pointer) error {
-	return &format.DamageError{File: "heap", Offset: r.Offset(format.Addr(uintptr(entry) - format.HeaderSize)), What: "the key of an entry does not lie in it"}
+	return &format.DamageError{File: "heap", Offset: r.Offset(format.Addr(uintptr(entry) - format.HeaderSize)), What: "the key of an entry lies outside the entry"}
 }
 
-// text returns the key of an entry with string keys. The address of the bytes is taken
-// from the entry, and not from the string, so that the processor need not wait for that.
+// text returns the key of an entry with string keys. It computes the address of the bytes from the
+// entry's address, so that the processor need not load the string's header first.
 func (s *Shape) text(r *heap.Reader, entry unsafe.Pointer) (string, error) {
 	k := (*[2]uintptr)(s.KeyOf(entry))
 	a := format.Addr(uintptr(entry) - format.HeaderSize)
@@ -78,7 +77,7 @@ func (s *Shape) text(r *heap.Reader, entry unsafe.Pointer) (string, error) {
 	return unsafe.String((*byte)(unsafe.Add(entry, s.ownedAt)), k[1]), nil
 }
 
-// Compare orders a key and that of an entry: -1, 0 or 1.
+// Compare orders a key and the key of an entry: -1, 0 or 1.
 func (s *Shape) Compare(r *heap.Reader, key, entry unsafe.Pointer) (int, error) {
 	if !s.keyString {
 		stored, err := s.StoredKey(r, entry)

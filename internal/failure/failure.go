@@ -1,5 +1,5 @@
-// Package failure has the errors of the public interface, which the root documents and
-// re-exports, and says which of them an error of a lower layer is.
+// Package failure has the errors of the public interface, which the root documents and re-exports.
+// Kind attaches one of them to an error of a lower layer.
 //
 // Start reading at Kind.
 package failure
@@ -56,7 +56,7 @@ var (
 	ErrSelf          = queue.ErrSelf
 )
 
-// CorruptError says which bytes of a space are damaged; it is ErrCorrupt.
+// CorruptError says which bytes of a space are damaged; errors.Is(err, ErrCorrupt) is true.
 type CorruptError struct {
 	File   string // path of the file
 	Offset int64  // of the record
@@ -71,12 +71,11 @@ func (e *CorruptError) Error() string {
 // Is makes the error ErrCorrupt.
 func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
-// TypeError says how a stored type and that of the program differ
-// (ErrTypeChanged), or why a type cannot be stored (ErrUnstorable) or be in an interface
-// (ErrUnregistered).
+// TypeError says how a stored type differs from the program's type (ErrTypeChanged), why a type
+// cannot be stored (ErrUnstorable), or why a value cannot be in an interface (ErrUnregistered).
 type TypeError struct {
 	Kind  error    // ErrTypeChanged, ErrUnstorable or ErrUnregistered
-	Name  string   // of the collection; "" if it is the type alone
+	Name  string   // of the collection; "" if the error is about the type alone
 	Lines []string // the difference, or the reason, field by field
 }
 
@@ -146,14 +145,14 @@ func Unfit(part string, t *layout.Type, err error) error {
 	return err
 }
 
-// DuplicateError says which entries would have the same value in a unique index; it is
-// ErrDuplicate.
+// DuplicateError says which entries would have the same value in a unique index; errors.Is(err,
+// ErrDuplicate) is true.
 type DuplicateError struct {
-	Index string // its name
-	Path  string // the fields that it is on
-	Value string // of the fields, as JSON
-	Key   string // of the entry that was to get it, as JSON
-	Other string // of the entry that has it
+	Index string // name of the index
+	Path  string // the fields of the index
+	Value string // value of the fields, as JSON
+	Key   string // key of the entry that cannot have the value, as JSON
+	Other string // key of the entry that has the value
 }
 
 // Error implements error.
@@ -164,10 +163,10 @@ func (e *DuplicateError) Error() string {
 // Is makes the error ErrDuplicate.
 func (e *DuplicateError) Is(target error) bool { return target == ErrDuplicate }
 
-// FaultError says at which address a memory access failed; it is ErrFault.
+// FaultError says at which address a memory access failed; errors.Is(err, ErrFault) is true.
 type FaultError struct {
 	Addr  uintptr
-	Write bool // the address is in a window: the file is there, so it was a write
+	Write bool // the address is in a window, and its page is in the file: so the access was a write
 	Cause error
 }
 
@@ -193,7 +192,7 @@ func OfOpen(name string, err error) error {
 	return &OpError{Op: "open", Space: name, Err: Kind("", err)}
 }
 
-// OpError says what was being done.
+// OpError says which operation failed.
 type OpError struct {
 	Op    string
 	Space string
@@ -206,15 +205,15 @@ func (e *OpError) Error() string { return "everheap: " + e.Op + " (" + e.Space +
 // Unwrap returns the cause.
 func (e *OpError) Unwrap() error { return e.Err }
 
-// Damaged reports whether the error is one of bytes of a file: then it names the file.
+// Damaged reports whether the error is about damaged bytes in a file; then it names the file.
 func Damaged(err error) bool {
 	var block *format.DamageError
 	var value *layout.DamageError
 	return errors.As(err, &block) || errors.As(err, &value)
 }
 
-// Kind attaches the error of the interface to one of a lower layer. dir is the directory
-// of the space, if the error names a file of it.
+// Kind attaches the matching error of the public interface to an error of a lower layer. dir is the
+// directory of the space, for errors that name a file in it.
 func Kind(dir string, err error) error {
 	var block *format.DamageError
 	var value *layout.DamageError
@@ -236,7 +235,7 @@ func Kind(dir string, err error) error {
 	case errors.As(err, &value):
 		return &CorruptError{File: dir + "/heap", What: value.Error()}
 	case errors.Is(err, ErrBusy):
-		return err // the end of a context in it is why
+		return err // it contains the context's error, which is the cause
 	case errors.As(err, &busy):
 		return fmt.Errorf("%w: %w", ErrBusy, busy)
 	case errors.Is(err, live.ErrTooManyProcesses):

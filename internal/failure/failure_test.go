@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/internal/failure"
 )
 
-// What the system says of the disk has the name of the interface, wherever it is met.
+// An error of the system about the disk becomes an error of the public interface, in any operation.
 func TestOfOpen_OfTheSystem(t *testing.T) {
 	for errno, want := range map[syscall.Errno]error{syscall.ENOSPC: failure.ErrNoSpace, syscall.EDQUOT: failure.ErrNoSpace, syscall.EIO: failure.ErrIO} {
 		err := failure.OfOpen("s", fmt.Errorf("registry: %w", &os.PathError{Op: "write", Path: "/x", Err: errno}))

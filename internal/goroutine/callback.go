@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// CalledBack reports whether a package has called the program that calls it: whether the stack has
-// functions of the package below those of it that have called CalledBack. prefix is what
-// the names of its functions begin with: its path, and a point.
+// CalledBack reports whether a package has called the program that now calls the package again. That
+// is so if the stack has functions of other packages between functions of this package. prefix is the
+// beginning of the names of the package's functions: its path, and a dot.
 func CalledBack(prefix string) bool {
 	var pcs [64]uintptr
 	for skip, inside := 2, true; ; skip += len(pcs) {

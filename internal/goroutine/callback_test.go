@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// callDeep calls fn with so many frames of this package in between.
+// callDeep calls fn through n frames of this package.
 func callDeep(n int, fn func()) {
 	if n > 0 {
 		callDeep(n-1, fn)
@@ -31,6 +31,6 @@ func TestCalledBack(t *testing.T) {
 		return true
 	})
 	if CalledBack("testing.T.") {
-		t.Error("a package that has called nothing is said to have called")
+		t.Error("CalledBack is true for a package that has called nothing")
 	}
 }

@@ -2,8 +2,8 @@
 
 package goroutine
 
-// current tells nobody apart where the space could not be opened anyway.
+// current returns 0: no space can be opened on this machine.
 func current() uintptr { return 0 }
 
-// word finds no number there.
+// word returns 0.
 func word(uintptr) uint64 { return 0 }

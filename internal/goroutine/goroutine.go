@@ -1,5 +1,5 @@
-// Package goroutine tells goroutines apart, so that one that is about to wait
-// for itself gets an error instead.
+// Package goroutine tells goroutines apart, so that a goroutine that is about to wait for itself gets
+// an error instead.
 //
 // Start reading at ID and GoID.
 package goroutine
@@ -12,13 +12,13 @@ import (
 )
 
 // ID returns a number that no other goroutine has at the same time: the address
-// of the runtime's descriptor, which lies in a register or in thread-local
-// storage. It is compared and never dereferenced. A later goroutine may get it.
+// of the runtime's descriptor, which is in a register or in thread-local storage. Callers only
+// compare it. A later goroutine may get the same number.
 func ID() uintptr { return current() }
 
 // GoID returns the goroutine ID of the runtime, which stack traces show and no other
-// goroutine of the process ever has. It is 0 if this version of Go keeps it in an unknown
-// place; then nobody can be told apart.
+// goroutine of the process ever has. It is 0 for all goroutines if this version of Go keeps it at an
+// unknown offset.
 func GoID() uint64 {
 	if goIDAt == 0 {
 		return 0
@@ -26,10 +26,9 @@ func GoID() uint64 {
 	return word(goIDAt)
 }
 
-// goIDAt is the place of the ID in the descriptor; 0: unknown. The descriptor has no fixed
-// layout, so findGoID tries: the place is the only word that, in each of some goroutines,
-// has the ID that its stack trace shows. A goroutine looks at its own descriptor only, of
-// which more than searched is mapped.
+// goIDAt is the offset of the ID in the descriptor; 0 if unknown. The descriptor has no fixed layout,
+// so findGoID searches for the only word that, in each of several goroutines, equals the ID in the
+// stack trace. Each goroutine reads only its own descriptor, which is larger than searched.
 var goIDAt = findGoID()
 
 const (
@@ -37,7 +36,7 @@ const (
 	tried    = 4   // goroutines
 )
 
-// findGoID looks for the place of the ID.
+// findGoID searches for the offset of the ID.
 func findGoID() uintptr {
 	places := ownPlaces()
 	for range tried {
@@ -52,7 +51,7 @@ func findGoID() uintptr {
 	return places[0]
 }
 
-// ownPlaces returns the places at which the goroutine's ID could be.
+// ownPlaces returns the offsets at which this goroutine's descriptor has its ID.
 func ownPlaces() (list []uintptr) {
 	n := tracedGoID()
 	for at := uintptr(8); n != 0 && at < searched; at += 8 {
@@ -63,8 +62,7 @@ func ownPlaces() (list []uintptr) {
 	return list
 }
 
-// tracedGoID reads the goroutine ID from its stack trace; 0 if that does not begin as it
-// always has.
+// tracedGoID reads the goroutine ID from its stack trace; 0 if the trace has an unknown format.
 func tracedGoID() uint64 {
 	b := make([]byte, 64)
 	b = b[:runtime.Stack(b, false)]

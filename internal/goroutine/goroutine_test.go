@@ -24,7 +24,7 @@ func TestID_DiffersBetweenGoroutines(t *testing.T) {
 	}
 }
 
-// Descriptors are used again; numbers are not.
+// The runtime reuses descriptors, but not the numbers.
 func TestGoID_NeverUsedTwice(t *testing.T) {
 	mine := GoID()
 	if mine == 0 || mine != tracedGoID() {
@@ -49,6 +49,6 @@ func TestGoID_NeverUsedTwice(t *testing.T) {
 		wg.Wait()
 	}
 	if reused == 0 {
-		t.Error("no descriptor was used again: the test shows nothing")
+		t.Error("no descriptor was reused: the test shows nothing")
 	}
 }

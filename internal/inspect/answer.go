@@ -14,13 +14,14 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// problem is an answer that says what is wrong, where, and what is there instead.
+// problem is the answer for an error: what is wrong, where, and the current value if that is the
+// cause.
 type problem struct {
 	Text    string `json:"error"`
 	Part    string `json:"part,omitempty"`    // key or value
 	Path    string `json:"path,omitempty"`    // of the field
-	What    string `json:"what,omitempty"`    // is wrong with it
-	Current string `json:"current,omitempty"` // JSON of the value that is there
+	What    string `json:"what,omitempty"`    // what is wrong with the field
+	Current string `json:"current,omitempty"` // JSON of the current value
 
 	status int
 }
@@ -28,7 +29,7 @@ type problem struct {
 // Error implements error.
 func (p *problem) Error() string { return p.Text }
 
-// problemOf returns what is said of an error, and with which status.
+// problemOf returns the answer for an error, with its HTTP status.
 func problemOf(err error) *problem {
 	if p := (*problem)(nil); errors.As(err, &p) {
 		return p
@@ -61,12 +62,12 @@ func problemOf(err error) *problem {
 	return p
 }
 
-// bad is what is said of a request that is none.
+// bad returns the answer for a malformed request.
 func bad(format string, args ...any) error {
 	return &problem{Text: fmt.Sprintf(format, args...), status: http.StatusBadRequest}
 }
 
-// get answers requests that only look.
+// get answers requests that only read.
 func (s *Server) get(fn func(r *http.Request, q *query) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, func() (any, error) {
@@ -90,19 +91,19 @@ func inSpace(s *Server, fn func(sp *space, ctx context.Context, q *query) (any, 
 	}
 }
 
-// change is what a request asks to be changed. Keys and values are the texts of their JSON, as
-// in all answers: the numbers of JavaScript would not hold all of ours.
+// change is a requested change. Keys and values are JSON text, as in all answers: the numbers of
+// JavaScript cannot hold all of Go's.
 type change struct {
 	Space string  `json:"space"`
 	ID    hexID   `json:"id"`
-	Key   *string `json:"key"` // null: there are no keys, or the end of a list
+	Key   *string `json:"key"` // null: the collection has no keys, or the end of a list
 	Value string  `json:"value"`
-	Old   *string `json:"old"` // the value that the person saw; null: there was none
+	Old   *string `json:"old"` // the value that the user saw; null: no value
 	Name  string  `json:"name"`
 	Kind  string  `json:"kind"`
 }
 
-// post answers requests that do something.
+// post answers requests that change something or start a task.
 func (s *Server) post(fn func(ctx context.Context, sp *space, c *change) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.answer(w, func() (any, error) {
@@ -117,7 +118,7 @@ func (s *Server) post(fn func(ctx context.Context, sp *space, c *change) (any, e
 			d := json.NewDecoder(bytes.NewReader(body))
 			d.DisallowUnknownFields()
 			if err := d.Decode(&c); err != nil {
-				return nil, bad("the request is not what it should be: %v", err)
+				return nil, bad("the request is malformed: %v", err)
 			}
 			sp, err := s.space(c.Space)
 			if err != nil {
@@ -128,10 +129,10 @@ func (s *Server) post(fn func(ctx context.Context, sp *space, c *change) (any, e
 	}
 }
 
-// errWithoutWrite says why nothing is changed (IN4).
+// errWithoutWrite is the answer to a change without Options.Write (IN4).
 var errWithoutWrite = &problem{Text: "this page only looks: start everheap inspect with --write to change something", status: http.StatusForbidden}
 
-// change lets a change through if changes are allowed (IN4).
+// change answers requests for changes, if changes are allowed (IN4).
 func (s *Server) change(fn func(ctx context.Context, sp *space, c *change) (any, error)) func(ctx context.Context, sp *space, c *change) (any, error) {
 	return func(ctx context.Context, sp *space, c *change) (any, error) {
 		if !s.opt.Write {
@@ -160,8 +161,7 @@ func (s *Server) answer(w http.ResponseWriter, fn func() (any, error)) {
 	send(w, "application/json", status, body.Bytes())
 }
 
-// protect makes a panic an error: what is damaged, or a request that nobody thought of, ends
-// one answer only.
+// protect turns a panic into an error: damage, or an unforeseen request, ends only one answer.
 func protect(fn func() (any, error)) (v any, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -174,7 +174,7 @@ func protect(fn func() (any, error)) (v any, err error) {
 // errTooMuch says that an answer grew too large.
 var errTooMuch = &problem{Text: "the answer is larger than a page should have; everheap get prints it", status: http.StatusInsufficientStorage}
 
-// bounded is a writer that fails when there is no room left.
+// bounded is a writer that fails after a number of bytes.
 type bounded struct {
 	io.Writer
 	left int
@@ -188,7 +188,7 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Writer.Write(p)
 }
 
-// send sends a complete body, to who takes it in time.
+// send sends a complete body, within a deadline.
 func send(w http.ResponseWriter, kind string, status int, body []byte) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(sendWithin))
 	w.Header().Set("Content-Type", kind)

@@ -16,8 +16,8 @@ type written struct {
 	Gone    bool   `json:"gone,omitempty"`
 }
 
-// setEntry stores an entry. It refuses if there is another value than the person saw, or if
-// there is one where the person saw none.
+// setEntry stores an entry. It refuses if the current value differs from the one that the user saw,
+// or if the user saw no value and there is one.
 func setEntry(ctx context.Context, sp *space, c *change) (any, error) {
 	err := sp.Update(ctx, func(tx *everheap.Tx) error {
 		m, key, err := entryOf(tx, c)
@@ -35,7 +35,7 @@ func setEntry(ctx context.Context, sp *space, c *change) (any, error) {
 	return written{Version: uint64(sp.Stats().Version)}, err
 }
 
-// deleteEntry deletes an entry, under the same condition.
+// deleteEntry deletes an entry, under the same condition as setEntry.
 func deleteEntry(ctx context.Context, sp *space, c *change) (any, error) {
 	w := written{Gone: true}
 	err := sp.Update(ctx, func(tx *everheap.Tx) error {
@@ -68,7 +68,7 @@ func entryOf(tx *everheap.Tx, c *change) (m *everheap.Collection, key []byte, er
 	return m, key, nil
 }
 
-// asSeen returns a problem, with the current value, if that is not the one that was seen.
+// asSeen returns a problem, with the current value, if that differs from the value that the user saw.
 func asSeen(tx *everheap.Tx, m *everheap.Collection, key []byte, old *string) error {
 	now, err := m.GetJSON(tx, key)
 	if errors.Is(err, everheap.ErrNotFound) {

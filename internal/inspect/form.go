@@ -6,8 +6,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// field is a type as a form for values of it shows it: fields of structs down to a depth, and
-// text for what is below, or for what has parts of any number.
+// field describes a type for a form: the fields of structs down to a depth. Deeper values, and values
+// with any number of parts, are text.
 type field struct {
 	Name   string  `json:"name,omitempty"`
 	Type   string  `json:"type"`
@@ -15,7 +15,8 @@ type field struct {
 	Fields []field `json:"fields,omitempty"`
 }
 
-// deepest is how deep structs in structs are shown as fields, and mostFields how many.
+// deepest is the depth to which structs in structs are shown as fields, and mostFields the number of
+// fields.
 const (
 	deepest    = 4
 	mostFields = 300

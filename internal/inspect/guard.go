@@ -15,10 +15,10 @@ import (
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// nowhere is where the server's own complaints go: they are about clients.
+// nowhere discards the HTTP server's own messages: they are about clients.
 var nowhere = log.New(io.Discard, "", 0)
 
-// guard lets requests through that the person who has the token made on the page (IN1).
+// guard lets a request through only if it has the token or the cookie and comes from the page (IN1).
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -30,12 +30,12 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		switch {
-		case !s.ownHost(r.Host): // a name that somebody made lead here: DNS rebinding
+		case !s.ownHost(r.Host): // a foreign name resolves to this address: DNS rebinding
 			refuse(w, http.StatusMisdirectedRequest, "This server does not answer to the name in the address. Use the address that everheap inspect printed.")
 		case s.foreign(r):
 			refuse(w, http.StatusForbidden, "A page of another origin made this request.")
-		case s.enters(r):
-			s.enter(w, r)
+		case s.hasToken(r):
+			s.exchangeToken(w, r)
 		case !s.knows(r):
 			refuse(w, http.StatusUnauthorized, "Open the address that everheap inspect printed: it has the token that this page needs. A server that was started anew has another one.")
 		default:
@@ -44,7 +44,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// ownHost reports whether a request was meant for this server.
+// ownHost reports whether the Host of a request is this server.
 func (s *Server) ownHost(host string) bool {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
@@ -53,8 +53,8 @@ func (s *Server) ownHost(host string) bool {
 	return port == s.port && slices.Contains([]string{"127.0.0.1", "::1", "localhost"}, name)
 }
 
-// foreign reports whether a page of another origin made the request. One that is loaded because
-// somebody followed the link with the token, from wherever, is not.
+// foreign reports whether a page of another origin made the request. Following a link with the token,
+// from any page, is not foreign.
 func (s *Server) foreign(r *http.Request) bool {
 	if origin := r.Header.Get("Origin"); origin != "" && origin != "http://"+r.Host {
 		return true
@@ -63,17 +63,18 @@ func (s *Server) foreign(r *http.Request) bool {
 	case "", "same-origin", "none":
 		return false
 	}
-	return !s.enters(r) || r.Header.Get("Sec-Fetch-Mode") != "navigate"
+	return !s.hasToken(r) || r.Header.Get("Sec-Fetch-Mode") != "navigate"
 }
 
-// enters reports whether the request is one with a token, right or not.
-func (s *Server) enters(r *http.Request) bool {
+// hasToken reports whether the request has a token in its address, valid or not.
+func (s *Server) hasToken(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.URL.Path == "/" && r.URL.Query().Has("token")
 }
 
-// enter exchanges the token for the cookie, and leads to the page without it: not by a redirect,
-// in which a browser that came from another site would keep the cookie back.
-func (s *Server) enter(w http.ResponseWriter, r *http.Request) {
+// exchangeToken exchanges the token for the cookie, and opens the page without the token. It does not
+// redirect: after a link from another site, a browser would not send the cookie with the redirected
+// request.
+func (s *Server) exchangeToken(w http.ResponseWriter, r *http.Request) {
 	if !same(r.URL.Query().Get("token"), s.token) {
 		refuse(w, http.StatusForbidden, "The token in the address is not the one of this server. Use the address that everheap inspect printed last.")
 		return
@@ -83,7 +84,7 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, `<!doctype html><html lang="en"><title>Everheap</title><link rel="icon" href="data:,"><meta http-equiv="refresh" content="0;url=/"><p><a href="/">Continue</a></html>`)
 }
 
-// cookie is the name of the cookie: browsers do not tell ports apart.
+// cookie returns the name of the cookie. It has the port, since cookies do not distinguish ports.
 func (s *Server) cookie() string { return "everheap-inspect-" + s.port }
 
 // knows reports whether the request has the cookie, or the token in a header.
@@ -95,17 +96,17 @@ func (s *Server) knows(r *http.Request) bool {
 	return err == nil && same(c.Value, s.session)
 }
 
-// same compares secrets in a time that tells nothing.
+// same compares secrets in constant time.
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// refuse answers a request that is not let through. The text is the server's own.
+// refuse refuses a request. The text contains nothing from the request.
 func refuse(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,"><title>Everheap</title><h1>Everheap</h1><p>`+text+`</html>`)
 }
 
-// limit makes a listener have so many connections at a time.
+// limit bounds the number of connections of a listener.
 func limit(l net.Listener, most int) net.Listener {
 	return &limited{l, make(chan struct{}, most)}
 }
@@ -115,7 +116,7 @@ type limited struct {
 	slots chan struct{}
 }
 
-// Accept waits for a connection, and for room for it.
+// Accept waits until the number of connections is below the limit, and for a connection.
 func (l *limited) Accept() (net.Conn, error) {
 	l.slots <- struct{}{}
 	c, err := l.Listener.Accept()
@@ -126,7 +127,7 @@ func (l *limited) Accept() (net.Conn, error) {
 	return &counted{Conn: c, l: l}, nil
 }
 
-// counted is a connection that gives its room back once.
+// counted is a connection that is subtracted from the number once, when it is closed.
 type counted struct {
 	net.Conn
 	l    *limited

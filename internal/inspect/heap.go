@@ -10,10 +10,10 @@ import (
 	"github.com/everheap/everheap/internal/inside"
 )
 
-// mostExtents is how many extents a picture can have: of a space of 64 GiB.
+// mostExtents is the maximum number of extents in a picture: those of a space of 64 GiB.
 const mostExtents = 1 << 20
 
-// drawn is the last picture, for pages that come too soon for another one (IN5).
+// drawn is the last picture, which pages get until a new one is due (IN5).
 type drawn struct {
 	mu     sync.Mutex
 	answer *picture
@@ -30,15 +30,15 @@ type picture struct {
 	First   uint64   `json:"first"`  // number of the first extent of blocks
 	End     uint64   `json:"end"`    // offset below which the file is allocated
 	Class   string   `json:"class"`  // as in the table of extents
-	Newest  string   `json:"newest"` // of 255, rounded up: what the newest version reaches
-	Held    string   `json:"held"`   // of 255, rounded up: what only others reach
-	Holder  string   `json:"holder"` // number of the first of the others in keepers
+	Newest  string   `json:"newest"` // of 255, rounded up: bytes that the newest version reaches
+	Held    string   `json:"held"`   // of 255, rounded up: bytes that only other versions reach
+	Holder  string   `json:"holder"` // index in keepers of the first of these versions
 	Sizes   []int    `json:"sizes"`  // by class: bytes of its blocks
 	Classes classes  `json:"classes"`
 	Keepers []keeper `json:"keepers"`
 }
 
-// classes are those of extents that hold no blocks of one size.
+// classes has the classes of extents without blocks of one size.
 type classes struct {
 	Free int `json:"free"`
 	Hole int `json:"hole"`
@@ -46,17 +46,18 @@ type classes struct {
 	Rest int `json:"rest"` // of a run
 }
 
-// keeper is who keeps a version; the first is the newest version itself.
+// keeper is a checkpoint or reader that keeps a version; the first keeper is the newest version
+// itself.
 type keeper struct {
 	Kind    string `json:"kind"` // newest, checkpoint, reader
 	Name    string `json:"name"`
 	Version uint64 `json:"version"`
-	Bytes   uint64 `json:"bytes"` // that none before it reaches
+	Bytes   uint64 `json:"bytes"` // bytes that no keeper before it reaches
 	PID     int    `json:"pid,omitempty"`
 	Since   int64  `json:"since,omitempty"`
 }
 
-// heap returns a picture of the heap: the last one, if it is too early for another.
+// heap returns a picture of the heap: the last picture until a new one is due.
 func (sp *space) heap(ctx context.Context, _ *query) (any, error) {
 	sp.drawn.mu.Lock()
 	defer sp.drawn.mu.Unlock()
@@ -111,7 +112,7 @@ func (sp *space) paint() (*picture, error) {
 	return a, nil
 }
 
-// part returns a part of an extent, of 255; 0 only if it is nothing.
+// part returns bytes as a fraction of an extent, of 255, rounded up; 0 only for 0 bytes.
 func part(bytes uint32) byte {
 	return byte((uint64(bytes)*255 + format.ExtentSize - 1) / format.ExtentSize)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// Requests that are none get an error, and the server goes on.
+// Malformed requests get an error, and the server continues.
 func TestServer_SurvivesBadRequests(t *testing.T) {
 	s := serve(t, true)
 	m, err := everheap.OpenMap[string, string](s.space, "m")
@@ -45,7 +45,8 @@ func TestServer_SurvivesBadRequests(t *testing.T) {
 	}
 }
 
-// IN2: who asks for much and reads nothing holds no version, and others are served meanwhile.
+// IN2: a client that requests much and reads nothing holds no version, and the server serves other
+// clients meanwhile.
 func TestServer_SlowClientHoldsNothing(t *testing.T) {
 	s := serve(t, false)
 	m, err := everheap.OpenMap[string, string](s.space, "m")
@@ -67,7 +68,7 @@ func TestServer_SlowClientHoldsNothing(t *testing.T) {
 	for _, path := range []string{"/api/value?space=here&id=" + id(m.ID()) + "&key=%22large%22", "/api/live?space=here"} {
 		c := ask(path)
 		defer c.Close()
-		line, err := bufio.NewReaderSize(c, 16).ReadString('\n') // it is being answered, and nobody reads the rest
+		line, err := bufio.NewReaderSize(c, 16).ReadString('\n') // the server is sending the answer, and the client reads no more of it
 		if err != nil || !strings.Contains(line, "200") {
 			t.Fatal(line, err)
 		}
@@ -80,7 +81,7 @@ func TestServer_SlowClientHoldsNothing(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("somebody holds a version: %+v", readers)
+			t.Fatalf("a version is held: %+v", readers)
 		}
 	}
 	c := ask("/api/spaces")
@@ -93,7 +94,7 @@ func TestServer_SlowClientHoldsNothing(t *testing.T) {
 	}
 }
 
-// A backup is made first, and then sent: what is downloaded is a backup.
+// The server makes a backup first, and then sends it; the downloaded file can be restored.
 func TestWork_Runs(t *testing.T) {
 	s := serve(t, true)
 	m, err := everheap.OpenMap[string, string](s.space, "m")

@@ -1,22 +1,20 @@
-// Package inspect serves a page that looks into spaces, live: what they hold, what happens
-// to them, where their bytes are, and what they were.
+// Package inspect serves a page that shows spaces live: their contents, their activity, the use of
+// their bytes, and their past versions.
 //
-// The page belongs to the person who started the command, and to nobody else. What it shows
-// was written by others:
+// The page is for the user who started the command only. The data that it shows may come from anyone:
 //
-//	IN1  Only who has the token gets anything but a refusal. Whoever sent the request, it was
-//	     meant for this server (Host), and no page of another origin made it (Origin,
-//	     Sec-Fetch-Site). (Server.guard)
-//	IN2  An answer holds a version while it is made, and never while it is sent: it is made
-//	     in memory that is bounded, then sent within a deadline. So an open page pins nothing,
-//	     and who reads slowly slows nobody. (Server.answer, Server.backup)
-//	IN3  Nothing that is stored becomes part of a document: it travels as JSON, and the page
-//	     makes text nodes of it. The policy allows no script and no style but the files of the
-//	     page. (Server.guard)
-//	IN4  Nothing is written unless Options.Write says so. (Server.change)
-//	IN5  What costs a walk over much is done by one goroutine at a time, and again only after
-//	     many times as long as it took. So an open page costs writers little, however large the
-//	     space. (pace)
+//	IN1  The server refuses every request without the token. It also refuses requests for another host
+//	     (Host), and requests made by a page of another origin (Origin, Sec-Fetch-Site).
+//	     (Server.guard)
+//	IN2  The server holds a version while it makes an answer, and never while it sends one: it makes
+//	     the answer in bounded memory, then sends it within a deadline. So an open page pins nothing,
+//	     and a slow client slows no other. (Server.answer, Server.backup)
+//	IN3  Stored data never become part of a document: the server sends them as JSON, and the page puts
+//	     them into text nodes. The policy allows only the scripts and styles in the files of the page.
+//	     (Server.guard)
+//	IN4  The page changes a space only if Options.Write is set. (Server.change)
+//	IN5  Only one goroutine at a time walks over many blocks. It walks again only after many times as
+//	     long as the walk took. So an open page costs writers little, however large the space. (pace)
 //
 // Start reading at New, then Server.routes.
 package inspect
@@ -40,13 +38,13 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// Source is a space to be looked into.
+// Source is a space to show.
 type Source struct {
 	Name string
 	Open func() (*everheap.Space, error)
 }
 
-// Options say what a Server shows, and may do.
+// Options are the options of a Server.
 type Options struct {
 	Sources []Source
 	Write   bool   // the sources are open for writing, and the page may write them
@@ -62,13 +60,13 @@ type Server struct {
 	port    string // that it listens on
 	spaces  []*space
 	work    *work
-	stop    context.CancelFunc // of what goes on in the background
+	stop    context.CancelFunc // ends the work in the background
 	ctx     context.Context
 	done    sync.WaitGroup
 }
 
-// New opens the spaces. Those that cannot be opened are shown with the reason, unless none can:
-// then that is the error. Close must follow.
+// New opens the spaces. The page shows a space that cannot be opened with its error; if no space can
+// be opened, New returns the error. Close must follow.
 func New(opt Options) (*Server, error) {
 	s := &Server{opt: opt, token: opt.Token, session: secret()}
 	if s.token == "" {
@@ -99,11 +97,11 @@ func New(opt Options) (*Server, error) {
 // secret returns 32 random bytes as text.
 func secret() string {
 	b := make([]byte, 32)
-	_, _ = rand.Read(b) // it never fails
+	_, _ = rand.Read(b) // rand.Read never fails
 	return hex.EncodeToString(b)
 }
 
-// Close ends what goes on, and closes the spaces.
+// Close ends all work, and closes the spaces.
 func (s *Server) Close() error {
 	s.stop()
 	s.done.Wait()
@@ -118,8 +116,7 @@ func (s *Server) Close() error {
 	return errors.Join(failed...)
 }
 
-// Listen listens at an address of this machine alone. An address that others can reach is
-// refused.
+// Listen listens at a loopback address. It refuses addresses that other machines can reach.
 func Listen(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -132,7 +129,7 @@ func Listen(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() { // localhost may mean anything
+	if tcp, ok := l.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() { // localhost may resolve to any address
 		return nil, errors.Join(fmt.Errorf("%q is not an address of this machine alone", address), l.Close())
 	}
 	return l, nil
@@ -185,7 +182,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// handler returns all that is served.
+// handler returns the handler of all requests.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	s.routes(mux)

@@ -20,27 +20,27 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// person is what the tests store.
+// person is the value type of the tests.
 type person struct {
 	Name string
 	Age  int
 	Best everheap.Ref[string]
 }
 
-// served is a server and its space, whose handler is asked without a network.
+// served is a server and its space. Tests call its handler without a network.
 type served struct {
 	t     *testing.T
 	space *everheap.Space
 	*Server
 }
 
-// serve makes a server of one space. The space is the test's as well.
+// serve makes a server of one space, which the test has open, too.
 func serve(t *testing.T, write bool) *served {
 	t.Helper()
 	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
 	server, err := New(Options{Write: write, Sources: []Source{{Name: "here", Open: func() (*everheap.Space, error) {
-		return everheap.Open(dir) // as the test has it: a process has a space open in one mode
+		return everheap.Open(dir) // in the mode of the test: a process has a space open in one mode only
 	}}}})
 	spacetest.Must(t, err)
 	server.port = "1"
@@ -48,7 +48,7 @@ func serve(t *testing.T, write bool) *served {
 	return &served{t, s, server}
 }
 
-// send sends a request, as the page does; change may change it before.
+// send sends a request, as the page does; change may change it first.
 func (s *served) send(method, path, body string, change func(r *http.Request)) *httptest.ResponseRecorder {
 	s.t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
@@ -63,7 +63,7 @@ func (s *served) send(method, path, body string, change func(r *http.Request)) *
 	return w
 }
 
-// get asks, and reads the answer into v.
+// get sends a GET request, and reads the answer into v.
 func (s *served) get(v any, path string, params ...string) int {
 	s.t.Helper()
 	q := url.Values{"space": {"here"}}
@@ -77,7 +77,7 @@ func (s *served) get(v any, path string, params ...string) int {
 	return w.Code
 }
 
-// post asks for something to be done.
+// post sends a POST request, and reads the answer into v.
 func (s *served) post(v any, path string, c change) int {
 	s.t.Helper()
 	c.Space = "here"
@@ -92,7 +92,8 @@ func (s *served) post(v any, path string, c change) int {
 
 func id(c everheap.ID) string { return fmt.Sprintf("%016x", uint64(c)) }
 
-// IN1: whoever has no token, or comes another way than the page, gets a refusal.
+// IN1: the server refuses a request without the token, and a request that does not come from the
+// page.
 func TestGuard_RefusesOthers(t *testing.T) {
 	s := serve(t, true)
 	header := func(k, v string) func(r *http.Request) { return func(r *http.Request) { r.Header.Set(k, v) } }
@@ -152,11 +153,11 @@ func TestGuard_RefusesOthers(t *testing.T) {
 		t.Errorf("the cookie is %v", c)
 	}
 	if s.token == s.session || len(s.token) < 32 {
-		t.Error("the secrets are none")
+		t.Error("the secrets are not random")
 	}
 }
 
-// The page is for this machine alone.
+// Listen refuses addresses that other machines can reach.
 func TestListen_RefusesOtherAddresses(t *testing.T) {
 	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.com:0", "127.0.0.1", "10.0.0.1:80"} {
 		if l, err := Listen(address); err == nil {
@@ -172,7 +173,7 @@ func TestListen_RefusesOtherAddresses(t *testing.T) {
 	spacetest.Must(t, l.Close())
 }
 
-// The rows of collections of each kind, in order, in parts, and found.
+// The rows of collections of each kind: in order, in parts, and by a filter.
 func TestRows_OfEachKind(t *testing.T) {
 	s := serve(t, false)
 	m, err := everheap.OpenMap[int64, string](s.space, "m")
@@ -248,7 +249,8 @@ func TestRows_OfEachKind(t *testing.T) {
 	}
 }
 
-// IN4: without write nothing is changed, and with it what was not seen is not overwritten.
+// IN4: without Options.Write no request changes the space; with it, no request overwrites a value
+// that the user has not seen.
 func TestChange_OnlyWithWrite(t *testing.T) {
 	text := func(s string) *string { return &s }
 	for _, write := range []bool{false, true} {
@@ -279,11 +281,11 @@ func TestChange_OnlyWithWrite(t *testing.T) {
 			t.Errorf("a right value: %d, %+v", code, p)
 		}
 		if code := s.post(&p, "set", set); code != 409 || !strings.Contains(p.Current, "37") {
-			t.Errorf("what was changed meanwhile: %d, %+v", code, p)
+			t.Errorf("a value changed meanwhile: %d, %+v", code, p)
 		}
 		set.Old = nil
 		if code := s.post(&p, "set", set); code != 409 || p.Part != "key" {
-			t.Errorf("an entry that is there is added: %d, %+v", code, p)
+			t.Errorf("adding an existing entry: %d, %+v", code, p)
 		}
 		if v, err := m.Get(s.space, "ada"); err != nil || v.Age != 37 {
 			t.Errorf("stored is %+v, %v", v, err)
@@ -294,7 +296,7 @@ func TestChange_OnlyWithWrite(t *testing.T) {
 	}
 }
 
-// What changed since a checkpoint, by key, and the pages of a checkpoint.
+// The changes since a checkpoint, by key, and the rows of a checkpoint.
 func TestChanges_ByKey(t *testing.T) {
 	s := serve(t, true)
 	m, err := everheap.OpenMap[string, int](s.space, "m")
@@ -340,7 +342,7 @@ func TestChanges_ByKey(t *testing.T) {
 	}
 }
 
-// The picture of the heap adds up, and says who keeps what.
+// The bytes in the picture of the heap add up, with those that each keeper keeps.
 func TestHeap_AddsUp(t *testing.T) {
 	s := serve(t, true)
 	m, err := everheap.OpenMap[int, []byte](s.space, "m")
@@ -375,8 +377,8 @@ func TestHeap_AddsUp(t *testing.T) {
 	}
 }
 
-// IN5: what costs a walk is done again only after many times as long as it took; until then there is
-// the last answer, and a list of keys that says that it is older than the collection.
+// IN5: the server repeats a walk only after many times as long as it took. Until then it gives the
+// last answer, and marks a list of keys that is older than the collection.
 func TestPace_Holds(t *testing.T) {
 	s := serve(t, false)
 	m, err := everheap.OpenMap[string, int](s.space, "m")
@@ -391,7 +393,7 @@ func TestPace_Holds(t *testing.T) {
 	s.spaces[0].kept.took = time.Hour
 	spacetest.Must(t, s.space.Checkpoint("b"))
 	if s.get(&times, "checkpoints"); len(times.List) != 2 || times.List[0].Exclusive == nil || times.List[1].Exclusive != nil {
-		t.Errorf("what checkpoints keep was counted again: %+v", times.List)
+		t.Errorf("the bytes of checkpoints were counted again: %+v", times.List)
 	}
 	var rows rowsAnswer
 	for rows = (rowsAnswer{Making: 1}); rows.Making > 0; {
@@ -407,7 +409,7 @@ func TestPace_Holds(t *testing.T) {
 	if s.get(&rows, "rows", "id", id(m.ID())); !rows.Stale || rows.Total != 1 || rows.Len != 2 {
 		t.Errorf("the rows are %+v", rows)
 	}
-	rows = rowsAnswer{} // a whole key is found all the same
+	rows = rowsAnswer{} // a whole key is found nevertheless
 	if s.get(&rows, "rows", "id", id(m.ID()), "filter", "two"); len(rows.Rows) != 1 || rows.Rows[0].Key != `"two"` || rows.Rows[0].Text != "2" {
 		t.Errorf("the new key is %+v", rows)
 	}
@@ -418,7 +420,7 @@ func TestPace_Holds(t *testing.T) {
 	}
 }
 
-// The vendored library is the one that its version file names, byte for byte.
+// The vendored library has the files of its version, byte for byte.
 func TestVendor_IsWhatItSays(t *testing.T) {
 	b, err := os.ReadFile("page/vendor/VERSIONS")
 	spacetest.Must(t, err)
@@ -442,7 +444,7 @@ func TestVendor_IsWhatItSays(t *testing.T) {
 	}
 }
 
-// The page makes no markup of texts, and asks nobody else (IN3).
+// The page makes no markup from texts, and loads nothing from other hosts (IN3).
 func TestPage_MakesNoMarkup(t *testing.T) {
 	list, err := os.ReadDir("page")
 	spacetest.Must(t, err)
@@ -463,7 +465,7 @@ func TestPage_MakesNoMarkup(t *testing.T) {
 	}
 }
 
-// FuzzParseQuery: any query is one or an error.
+// FuzzParseQuery: any text is a query within the limits, or an error.
 func FuzzParseQuery(f *testing.F) {
 	for _, q := range []string{"space=a&id=0000000000000001&from=1&count=2", "key=%22a%22&at=b", "filter=%ff", "from=-1", "id=1", "a=b", "key={", "%", "space=a&space=b", "count=99999999999999999999"} {
 		f.Add(q)
@@ -482,7 +484,7 @@ func FuzzParseQuery(f *testing.F) {
 	})
 }
 
-// The metrics are those of the space, by its name, as text that Prometheus reads.
+// The server has the metrics of the space, with its name, as text for Prometheus.
 func TestMetrics(t *testing.T) { // IN5
 	s := serve(t, false)
 	spacetest.MapOf[string, int](t, s.space)
@@ -494,7 +496,7 @@ func TestMetrics(t *testing.T) { // IN5
 	}
 	s.spaces[0].measured.took = time.Hour
 	if again := s.send("GET", "/metrics", "", nil); again.Body.String() != w.Body.String() {
-		t.Error("what takes long is found out anew at once")
+		t.Error("slow metrics are measured again at once")
 	}
 }
 

@@ -17,16 +17,16 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// A hash map has no i-th entry, and its walk no place to begin at: to show a part of a million
-// entries, in an order that people can use, and to find one by a part of its key, takes a list of
-// the keys. So the first look at a map walks it once, and notes its keys in the memory of this
-// process, in order. That holds a version for the walk, some tenths of a second for a million
-// keys, and none afterwards: the values are read in the version of the answer, by their keys,
-// and one whose key is gone meanwhile says so. When the map has changed, the list is made anew
-// in the background, at a pace (IN5).
+// A hash map has no i-th entry, and a walk over it cannot begin in the middle. To show a part of a
+// million entries, in an order that people can use, and to find an entry by a part of its key, the
+// server needs a list of the keys. So the first request for a map walks it once, and notes its keys
+// in memory, in order. That holds a version for the time of the walk, some tenths of a second for a
+// million keys, and none afterwards. An answer reads the values in its own version, by their keys,
+// and marks an entry whose key is gone. When the map has changed, the server makes the list again in
+// the background, at a pace (IN5).
 
-// mostKeys is how many bytes of keys are noted of a collection; mostLists is how many lists are
-// kept.
+// mostKeys bounds the bytes of keys in the list of a collection; mostLists bounds the number of
+// lists.
 const (
 	mostKeys  = 256 << 20
 	mostLists = 6
@@ -35,10 +35,10 @@ const (
 // keyList is the keys of a collection in one version, as JSON, in order.
 type keyList struct {
 	version everheap.Version
-	text    []byte // the keys, each behind a newline
+	text    []byte // the keys, each after a newline
 	folded  []byte // text with the letters of ASCII in lower case
 	ends    []uint32
-	cut     bool // there are more
+	cut     bool // the collection has more keys
 	quoted  bool // they are strings
 	took    time.Duration
 	made    time.Time
@@ -58,7 +58,7 @@ func (k *keyList) key(i int) []byte {
 	return k.text[from:k.ends[i]]
 }
 
-// keysOf says of what a list is.
+// keysOf identifies the collection of a list.
 type keysOf struct {
 	id everheap.ID
 	at string
@@ -69,11 +69,11 @@ type keys struct {
 	mu      sync.Mutex
 	lists   map[keysOf]*keyList
 	making  map[keysOf]*making
-	turn    sync.Mutex // of who makes a list
+	turn    sync.Mutex // held while a list is made
 	running sync.WaitGroup
 }
 
-// making is a list that is being made.
+// making is the progress of a list that is being made.
 type making struct {
 	seen  atomic.Int64
 	total int
@@ -83,12 +83,12 @@ type making struct {
 
 func newKeys() *keys { return &keys{lists: map[keysOf]*keyList{}, making: map[keysOf]*making{}} }
 
-// wait waits for the lists that are being made. No others are begun.
+// wait waits for the lists that are being made. The caller begins no others.
 func (k *keys) wait() { k.running.Wait() }
 
-// list returns the list of the keys of a collection, and begins to make it, or to make it anew,
-// if that is due. It waits for a first list for a moment; if there is none then, it returns how far it
-// is. stale says that the collection has changed since.
+// list returns the list of the keys of a collection. If there is none, or a new one is due, it begins
+// to make it. It waits a moment for a first list; if that is not ready, it returns its progress.
+// stale says that the collection has changed since the list was made.
 func (sp *space) list(ctx context.Context, of keysOf) (l *keyList, m *making, stale bool, err error) {
 	var total int
 	var version everheap.Version
@@ -138,8 +138,8 @@ func (sp *space) list(ctx context.Context, of keysOf) (l *keyList, m *making, st
 	return l, m, l != nil && changed && l.version < version, nil
 }
 
-// lasts returns for how long a list will do, if the collection has so many entries now. As many
-// as it had will mostly be the same ones, with other values.
+// lasts returns how long a list may be used after the collection has changed. If the collection still
+// has as many entries, they are mostly the same keys with other values.
 func (k *keyList) lasts(entries int) time.Duration {
 	if entries == len(k.ends) {
 		return 5 * pace(k.took)
@@ -147,7 +147,7 @@ func (k *keyList) lasts(entries int) time.Duration {
 	return pace(k.took)
 }
 
-// begin begins to make a list, unless somebody has.
+// begin begins to make a list, unless that is in progress.
 func (k *keys) begin(sp *space, of keysOf, total int) *making {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -171,7 +171,7 @@ func (k *keys) begin(sp *space, of keysOf, total int) *making {
 	return m
 }
 
-// keep keeps a list, and lets go of the one that was not used for longest. The mutex is locked.
+// keep keeps a list, and drops the least recently used one. The mutex is locked.
 func (k *keys) keep(of keysOf, l *keyList) {
 	l.used = time.Now()
 	if k.lists[of] = l; len(k.lists) <= mostLists {
@@ -223,14 +223,14 @@ func (sp *space) makeList(of keysOf, m *making) (*keyList, error) {
 	return l, nil
 }
 
-// place is where a key comes in the order: by the number first.
+// place is the place of a key in the order: by the number first.
 type place struct {
 	first uint64
 	i     uint32
 }
 
-// sort puts the keys in order: numbers by size, everything else by its text. It compares eight
-// bytes behind what all keys begin with, and only then the keys.
+// sort puts the keys in order: numbers by size, everything else by its text. It compares the eight
+// bytes after the common beginning of all keys first, and the whole keys only if these are equal.
 func (k *keyList) sort(kind string) {
 	order := make([]place, len(k.ends))
 	number := numberOf(kind)
@@ -263,7 +263,7 @@ func (k *keyList) sort(kind string) {
 	k.text, k.ends = text, ends
 }
 
-// common returns how many bytes all keys begin with.
+// common returns the length of the common beginning of all keys.
 func (k *keyList) common() int {
 	head := k.key(0)
 	for i := range k.ends {
@@ -277,8 +277,8 @@ func (k *keyList) common() int {
 	return len(head)
 }
 
-// numberOf returns what makes numbers of a kind ones that are in order as unsigned ones; nil if
-// the kind is none of numbers.
+// numberOf returns a function that maps numbers of a kind to unsigned numbers in the same order; nil
+// if the kind is not a kind of numbers.
 func numberOf(kind string) func(text string) uint64 {
 	const sign = 1 << 63
 	switch kind {
@@ -305,12 +305,12 @@ func numberOf(kind string) func(text string) uint64 {
 	return nil
 }
 
-// fold makes the text in which letters are found whatever their case.
+// fold makes the text for searches that ignore case.
 func (k *keyList) fold() {
 	k.folded = lower(k.text)
 }
 
-// lower returns text with the letters of ASCII in lower case, at the same places.
+// lower returns text with ASCII letters in lower case, of the same length.
 func lower(text []byte) []byte {
 	folded := slices.Clone(text)
 	for i, c := range folded {
@@ -321,8 +321,8 @@ func lower(text []byte) []byte {
 	return folded
 }
 
-// find returns the keys that have the text in them: first the one that is the text, then those
-// that begin with it, then the others.
+// find returns the keys that contain the text: first the key that equals it, then those that begin
+// with it, then the others.
 func (k *keyList) find(filter string) []uint32 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -337,7 +337,7 @@ func (k *keyList) find(filter string) []uint32 {
 			break
 		}
 		hit += at
-		i, _ := slices.BinarySearch(k.ends, uint32(hit)) // the first key that does not end before
+		i, _ := slices.BinarySearch(k.ends, uint32(hit)) // the first key that does not end before the hit
 		from, end := 0, int(k.ends[i])
 		if i > 0 {
 			from = int(k.ends[i-1]) + 1
@@ -359,7 +359,7 @@ func (k *keyList) find(filter string) []uint32 {
 	return k.found
 }
 
-// inner returns text as it stands in a JSON string of a key.
+// inner returns text in the form that it has inside the JSON string of a key.
 func inner(text string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap/internal/metric"
 )
 
-// measured are the metrics of a space that were found out last.
+// measured has the last metrics of a space.
 type measured struct {
 	mu       sync.Mutex
 	families []metric.Family
@@ -28,7 +28,7 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 		}
 		families, err := sp.measure(r.Context())
 		if err != nil {
-			return // nobody waits for the answer any more
+			return // the client has left
 		}
 		all = append(all, families)
 	}
@@ -37,7 +37,7 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	send(w, metric.ContentType, http.StatusOK, text.Bytes())
 }
 
-// measure returns the metrics of a space: the last ones, if it is too early for others (IN5).
+// measure returns the metrics of a space: the last ones until new ones are due (IN5).
 func (sp *space) measure(ctx context.Context) ([]metric.Family, error) {
 	sp.measured.mu.Lock()
 	defer sp.measured.mu.Unlock()
@@ -54,10 +54,10 @@ func (sp *space) measure(ctx context.Context) ([]metric.Family, error) {
 	return sp.measured.families, err
 }
 
-// CheckToken says what is wrong with a token that was chosen.
+// CheckToken returns an error if a chosen token is not acceptable.
 func CheckToken(token string) error {
 	if len(token) < 16 || len(token) > 256 {
-		return errors.New("a token has 16 to 256 characters, so that nobody can guess it")
+		return errors.New("a token has 16 to 256 characters, so that it cannot be guessed")
 	}
 	for _, c := range token {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c != '-' && c != '_' {

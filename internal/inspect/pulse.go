@@ -13,18 +13,17 @@ import (
 	"github.com/everheap/everheap/internal/upkeep"
 )
 
-// The page is told what changes by one stream of events, and does not ask every second: so it
-// hears of a new version at once, a question is asked once for all open pages, and nothing is
-// asked while no page is open or visible (the page ends its stream when it is hidden). A pulse
-// makes the events of a space. Who reads them has the last of each kind to read: one that is
-// slow skips some, and nobody waits for it.
+// The page learns of changes by a stream of events, and does not poll. So it learns of a new version
+// at once, the server examines the space once for all open pages, and not at all while no page is
+// open or visible (a hidden page ends its stream). A pulse makes the events of a space. Each reader
+// has at most the last event of each kind to read: a slow reader skips events, and delays no other.
 
 // The times of a pulse.
 const (
-	beat    = 200 * time.Millisecond // between looks at the version
+	beat    = 200 * time.Millisecond // between two readings of the version
 	sampled = time.Second            // between samples
-	history = 300                    // samples that are kept
-	settled = 2 * time.Second        // a reader that is older is asked what it pins
+	history = 300                    // samples kept
+	settled = 2 * time.Second        // a reader must be older than this before the pulse counts the bytes that it pins
 )
 
 // sample is the state of a space at a moment.
@@ -44,7 +43,7 @@ type sample struct {
 	Leaked    uint64 `json:"leaked"`
 	MaxSize   uint64 `json:"maxSize"`
 	Readers   int    `json:"readers"`
-	Oldest    uint64 `json:"oldest"` // version that is held
+	Oldest    uint64 `json:"oldest"` // oldest version that is held
 	Failed    bool   `json:"failed"`
 	Error     string `json:"error,omitempty"`
 }
@@ -68,7 +67,7 @@ type held struct {
 	Version uint64 `json:"version"`
 	Since   int64  `json:"since"`
 	Pins    uint64 `json:"pins"`
-	Known   bool   `json:"known"` // what it pins was found out
+	Known   bool   `json:"known"` // Pins was counted
 }
 
 // lock is a named lock in use.
@@ -92,7 +91,7 @@ type holder struct {
 	Self    bool   `json:"self,omitempty"`
 }
 
-// now is what the page shows of a moment.
+// now is the state that the page shows at a moment.
 type now struct {
 	Sample    sample    `json:"sample"`
 	Processes []process `json:"processes"`
@@ -105,11 +104,11 @@ type pulse struct {
 	mu      sync.Mutex
 	version everheap.Version
 	now     []byte // the last now, as JSON
-	number  uint64 // of it
+	number  uint64 // of the last now
 	past    []sample
 	readers map[chan struct{}]bool
 
-	pins      map[pinned]uint64 // what readers pin
+	pins      map[pinned]uint64 // bytes that readers pin
 	pinsAt    time.Time
 	pinsTook  time.Duration
 	lastReads []upkeep.Claim
@@ -150,21 +149,21 @@ func (p *pulse) watched() bool {
 	return len(p.readers) > 0
 }
 
-// beat looks at the space. Without a page it only keeps samples.
+// beat examines the space. While no page is open, it only takes samples.
 func (p *pulse) beat(sp *space, w *work, due, watched bool) {
 	if !due && !watched {
 		return
 	}
 	var version everheap.Version
 	if sp.View(func(tx *everheap.Tx) error { version = tx.Version(); return nil }) != nil {
-		version = 0 // the sample says why
+		version = 0 // the sample has the error
 	}
 	var text []byte
 	var s sample
 	if due {
 		s = p.sample(sp)
 		if watched {
-			text, _ = json.Marshal(p.look(sp, w, s)) // it has nothing that does not marshal
+			text, _ = json.Marshal(p.look(sp, w, s)) // marshaling cannot fail
 		}
 	}
 	p.mu.Lock()
@@ -184,7 +183,7 @@ func (p *pulse) beat(sp *space, w *work, due, watched bool) {
 	for c := range p.readers {
 		select {
 		case c <- struct{}{}:
-		default: // it has something to read already
+		default: // the reader has an event to read already
 		}
 	}
 }
@@ -214,7 +213,7 @@ func (p *pulse) sample(sp *space) sample {
 	return s
 }
 
-// look collects what the page shows of a moment.
+// look collects the state that the page shows.
 func (p *pulse) look(sp *space, w *work, s sample) now {
 	n := now{Sample: s, Processes: []process{}, Locks: []lock{}, Work: w.list(sp.name)}
 	p.findPins(sp)
@@ -247,8 +246,8 @@ func (p *pulse) look(sp *space, w *work, s sample) now {
 	return n
 }
 
-// findPins finds out what readers pin that have held a version for a while. That is a walk over
-// all that is held, so it is done at a pace (IN5): those of the moment come and go meanwhile.
+// findPins counts the bytes that long-lived readers pin. That is a walk over all held versions, so it
+// is done at a pace (IN5); short-lived readers come and go meanwhile.
 func (p *pulse) findPins(sp *space) {
 	long := false
 	for _, h := range p.lastReads {
@@ -262,7 +261,7 @@ func (p *pulse) findPins(sp *space) {
 	case sp.walks <- struct{}{}:
 		defer func() { <-sp.walks }()
 	default:
-		return // somebody walks; it is tried again in a second
+		return // another walk is running; try again in a second
 	}
 	began := time.Now()
 	readers, err := sp.Readers()
@@ -338,7 +337,7 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// event sends an event, to who takes it in time.
+// event sends an event, within a deadline.
 func event(w http.ResponseWriter, out *http.ResponseController, name string, data []byte) bool {
 	_ = out.SetWriteDeadline(time.Now().Add(sendWithin))
 	_, err := fmt.Fprintf(w, "event: %s\ndata: %s\n\n", name, data)

@@ -9,11 +9,11 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// query is what a request asks to see.
+// query is the parsed query of a request.
 type query struct {
 	space  string
 	id     everheap.ID // of a collection; 0: none
-	at     string      // name of the checkpoint; "": now
+	at     string      // name of a checkpoint; "": the newest version
 	from   int         // first row
 	count  int         // of rows
 	filter string
@@ -29,14 +29,14 @@ const (
 	lastRow    = 1 << 40
 )
 
-// hexID is an ID as the page writes it.
+// hexID is an ID in the form that the page uses.
 type hexID everheap.ID
 
 // UnmarshalText reads an ID.
 func (id *hexID) UnmarshalText(b []byte) error {
 	n, err := strconv.ParseUint(string(b), 16, 64)
 	if err != nil || len(b) != 16 {
-		return fmt.Errorf("%.40q is no ID: 16 hexadecimal digits", b)
+		return fmt.Errorf("%.40q is not an ID of 16 hexadecimal digits", b)
 	}
 	*id = hexID(n)
 	return nil
@@ -45,7 +45,7 @@ func (id *hexID) UnmarshalText(b []byte) error {
 // MarshalText writes an ID.
 func (id hexID) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%016x", uint64(id)), nil }
 
-// parseQuery reads the query of an address. Each name comes once, and no others do.
+// parseQuery parses the query of an address. A repeated or unknown name is an error.
 func parseQuery(raw string) (*query, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -63,7 +63,7 @@ func parseQuery(raw string) (*query, error) {
 	return q, nil
 }
 
-// set takes one part of the query.
+// set sets one parameter of the query.
 func (q *query) set(name, value string) (err error) {
 	most := mostName
 	switch name {
@@ -98,7 +98,7 @@ func (q *query) set(name, value string) (err error) {
 	case "count":
 		q.count, err = number(name, value, 1, mostRows)
 	default:
-		return bad("there is nothing called %.40q to ask for", name)
+		return bad("unknown parameter %.40q", name)
 	}
 	return err
 }
@@ -107,7 +107,7 @@ func (q *query) set(name, value string) (err error) {
 func number(name, value string, least, most int) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || n < least || n > most {
-		return 0, bad("%s is to be a number from %d to %d", name, least, most)
+		return 0, bad("%s must be a number from %d to %d", name, least, most)
 	}
 	return n, nil
 }

@@ -10,29 +10,29 @@ import (
 
 // row is an entry in a list of entries.
 type row struct {
-	Key  string `json:"key,omitempty"` // JSON; missing: there are no keys, or it is too long
-	Cut  string `json:"cut,omitempty"` // the beginning of a key that is too long
-	Text string `json:"text"`          // the beginning of the value; "": it is too large for that
+	Key  string `json:"key,omitempty"` // JSON; missing if the collection has no keys, or if it is too long
+	Cut  string `json:"cut,omitempty"` // the beginning of a long key
+	Text string `json:"text"`          // the beginning of the value; "" if the value is too large
 	Size uint64 `json:"size"`
-	Gone bool   `json:"gone,omitempty"` // since the keys were listed
+	Gone bool   `json:"gone,omitempty"` // the key was deleted after the keys were listed
 }
 
-// rowsAnswer are some of the entries of a collection.
+// rowsAnswer has some entries of a collection.
 type rowsAnswer struct {
 	Version uint64  `json:"version"`
 	Kind    string  `json:"kind"`
 	Len     uint64  `json:"len"`   // entries of the collection
-	Total   int     `json:"total"` // rows that there are to ask for
+	Total   int     `json:"total"` // rows that can be requested
 	From    int     `json:"from"`
 	Rows    []row   `json:"rows"`
-	Stale   bool    `json:"stale,omitempty"`  // there are other keys by now than were listed
-	Cut     bool    `json:"cut,omitempty"`    // there are more keys than were listed
-	Making  float64 `json:"making,omitempty"` // the keys are being listed: so much of them is
+	Stale   bool    `json:"stale,omitempty"`  // the keys have changed since they were listed
+	Cut     bool    `json:"cut,omitempty"`    // the collection has more keys than the list
+	Making  float64 `json:"making,omitempty"` // the listed fraction, while the keys are being listed
 }
 
 // Limits of rows.
 const (
-	shortValue = 64 << 10 // bytes of the block of a value whose beginning is shown
+	shortValue = 64 << 10 // the beginning of a value is shown only if its block has at most this size
 	shortText  = 240
 	shortKey   = 8 << 10
 )
@@ -84,12 +84,12 @@ func (a *rowsAnswer) single(s *stored, q *query) error {
 	return err
 }
 
-// ordered adds the rows of a collection whose entries have places.
+// ordered adds the rows of a sorted map or a list.
 func (a *rowsAnswer) ordered(s *stored, q *query) error {
 	for i := q.from; i < min(q.from+q.count, a.Total); i++ {
 		key, value, size, err := s.form.BoundedNth(s.st, i, shortValue)
 		if errors.Is(err, everheap.ErrNotFound) {
-			return nil // some have expired
+			return nil // some entries have expired
 		}
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (a *rowsAnswer) ordered(s *stored, q *query) error {
 	return nil
 }
 
-// listed adds the rows of keys of a list, in the version of a transaction.
+// listed adds the rows of keys in a keyList, with values in the version of a transaction.
 func (a *rowsAnswer) listed(tx *everheap.Tx, l *keyList, older bool, q *query) error {
 	s, err := open(tx, q.id)
 	if err != nil {
@@ -140,8 +140,8 @@ func (a *rowsAnswer) listed(tx *everheap.Tx, l *keyList, older bool, q *query) e
 	return nil
 }
 
-// missed returns the key that the filter is as a whole, if the collection has it and the list,
-// which is older or cut, does not.
+// missed returns the key that equals the filter, if the collection has it and the list, being older
+// or cut, does not.
 func missed(s *stored, l *keyList, older bool, found []uint32, filter string) []byte {
 	if !older && !l.cut {
 		return nil
@@ -174,7 +174,7 @@ func makeRow(key, value []byte, size uint64) row {
 	return r
 }
 
-// beginning returns the beginning of a text, whole characters.
+// beginning returns the beginning of a text, cut between characters.
 func beginning(b []byte) string {
 	if len(b) <= shortText {
 		return string(b)

@@ -17,14 +17,14 @@ import (
 	"github.com/everheap/everheap/internal/untyped"
 )
 
-// space is a space that is looked into.
+// space is a space on the page.
 type space struct {
 	*everheap.Space
 	name  string
-	err   error // why it could not be opened
+	err   error // if it could not be opened
 	keys  *keys
 	pulse *pulse
-	walks chan struct{} // holds who walks over much (IN5)
+	walks chan struct{} // a token for the goroutine that walks over many blocks (IN5)
 	drawn drawn
 	kept  kept
 
@@ -72,7 +72,7 @@ func (s *Server) listSpaces(*http.Request, *query) (any, error) {
 	return answer, nil
 }
 
-// look runs fn with a version: the newest, or that of a checkpoint (IN2).
+// look runs fn with the newest version, or the version of a checkpoint (IN2).
 func (sp *space) look(at string, fn func(tx *everheap.Tx) error) error {
 	if at == "" {
 		return sp.View(fn)
@@ -80,11 +80,11 @@ func (sp *space) look(at string, fn func(tx *everheap.Tx) error) error {
 	return sp.ViewAt(at, fn)
 }
 
-// pace says how long to wait before something is done again that took so long (IN5).
+// pace returns how long to wait before work that took so long is repeated (IN5).
 func pace(took time.Duration) time.Duration { return 40 * took }
 
-// walk runs fn, which walks over much: one at a time. The lists of keys have their own turns: who
-// types does not wait for a picture.
+// walk runs fn, which walks over many blocks, one call at a time. The lists of keys have a lock of
+// their own, so that a search does not wait for a picture.
 func (sp *space) walk(ctx context.Context, fn func() error) error {
 	select {
 	case sp.walks <- struct{}{}:
@@ -114,7 +114,7 @@ type indexInfo struct {
 	Len    uint64 `json:"len"`
 }
 
-// collections lists the collections that have names; or the one with an ID.
+// collections lists the collections that have names, or only the one with an ID.
 func (sp *space) collections(_ context.Context, q *query) (any, error) {
 	answer := struct {
 		Version uint64           `json:"version"`
@@ -144,7 +144,7 @@ func (sp *space) collections(_ context.Context, q *query) (any, error) {
 	return answer, err
 }
 
-// stored is a collection as the page reads it, in one transaction.
+// stored is a collection in one transaction.
 type stored struct {
 	of   untyped.Collection
 	form *untyped.Form
@@ -155,7 +155,7 @@ type stored struct {
 // open finds a collection in a transaction.
 func open(tx *everheap.Tx, id everheap.ID) (*stored, error) {
 	if _, err := tx.CollectionOf(id); err != nil {
-		return nil, err // said as users of the library are told
+		return nil, err // the error that users of the library get
 	}
 	s := &stored{ed: inside.Editor(tx)}
 	var err error
@@ -174,7 +174,7 @@ const (
 	mostLinks = 200
 )
 
-// link is what a handle in a value leads to.
+// link is the object behind a handle in a value.
 type link struct {
 	Kind  string `json:"kind,omitempty"`
 	Key   string `json:"key,omitempty"`
@@ -184,10 +184,10 @@ type link struct {
 	Gone  bool   `json:"gone,omitempty"`
 }
 
-// handle is how a handle is written. No stored string looks so: its quotes are escaped.
+// handle matches a handle in JSON. A stored string cannot match: its quotes are escaped.
 var handle = regexp.MustCompile(`\{"\$(?:map|sorted|list|ref)":"([0-9a-f]{16})"\}`)
 
-// value returns the value of a key, and what the handles in it lead to.
+// value returns the value of a key, and the objects behind the handles in it.
 func (sp *space) value(_ context.Context, q *query) (any, error) {
 	answer := struct {
 		Version uint64          `json:"version"`
@@ -195,7 +195,7 @@ func (sp *space) value(_ context.Context, q *query) (any, error) {
 		Key     string          `json:"keyType"`
 		Type    string          `json:"valueType"`
 		Size    uint64          `json:"size"`
-		Gone    bool            `json:"gone,omitempty"`  // there is no such entry
+		Gone    bool            `json:"gone,omitempty"`  // the entry does not exist
 		Value   string          `json:"value,omitempty"` // JSON; missing if it is too large
 		Links   map[string]link `json:"links,omitempty"`
 	}{}
@@ -225,7 +225,7 @@ func (sp *space) value(_ context.Context, q *query) (any, error) {
 	return answer, err
 }
 
-// links looks up what the handles in a value lead to.
+// links looks up the objects behind the handles in a value.
 func links(tx *everheap.Tx, value []byte) (map[string]link, error) {
 	found := map[string]link{}
 	for _, m := range handle.FindAllSubmatch(value, mostLinks) {

@@ -18,10 +18,10 @@ type checkpoint struct {
 	Version   uint64  `json:"version"`
 	Created   int64   `json:"created"`
 	Committed int64   `json:"committed"`
-	Exclusive *uint64 `json:"exclusive"` // bytes that only it keeps; null: they were not counted yet
+	Exclusive *uint64 `json:"exclusive"` // bytes that only this checkpoint keeps; null: not counted yet
 }
 
-// kept is what checkpoints keep, as it was counted last.
+// kept has the last counts of the bytes that checkpoints keep.
 type kept struct {
 	mu    sync.Mutex
 	bytes map[keptBy]uint64
@@ -29,14 +29,15 @@ type kept struct {
 	took  time.Duration
 }
 
-// keptBy names a checkpoint: another one may get the name of one that was dropped.
+// keptBy identifies a checkpoint by name and version, since a new checkpoint may have the name of a
+// dropped one.
 type keptBy struct {
 	name    string
 	version uint64
 }
 
-// checkpoints lists the checkpoints, and the newest version. What each keeps takes a walk over all
-// that there is, so that is counted at a pace (IN5).
+// checkpoints lists the checkpoints, and the newest version. Counting the bytes that each keeps takes
+// a walk over all of them, so it is done at a pace (IN5).
 func (sp *space) checkpoints(ctx context.Context, _ *query) (any, error) {
 	st := sp.Stats()
 	answer := struct {
@@ -55,7 +56,7 @@ func (sp *space) checkpoints(ctx context.Context, _ *query) (any, error) {
 		}
 		for _, p := range pins {
 			if p.Restore != 0 {
-				continue // the space keeps it for itself, for a moment
+				continue // a temporary checkpoint of the library itself
 			}
 			state, err := keeper.State(p)
 			if err != nil {
@@ -85,7 +86,7 @@ func (sp *space) checkpoints(ctx context.Context, _ *query) (any, error) {
 	return answer, nil
 }
 
-// countKept counts what checkpoints keep.
+// countKept counts the bytes that checkpoints keep.
 func (sp *space) countKept() error {
 	began := time.Now()
 	list, err := sp.Checkpoints()
@@ -101,7 +102,7 @@ func (sp *space) countKept() error {
 	return nil
 }
 
-// Limits of a comparison: what it lists, what it counts, and for how long it goes on.
+// Limits of a comparison: the entries it lists, the entries it counts, and its time.
 const (
 	mostChanges = 500
 	mostCounted = 200_000
@@ -116,23 +117,23 @@ type changed struct {
 	Now string `json:"now,omitempty"`
 }
 
-// compared is how a collection differs from what it was.
+// compared is the difference between a collection and its past version.
 type compared struct {
 	ID      hexID     `json:"id"`
 	Name    string    `json:"name"`
 	Kind    string    `json:"kind"`
-	State   string    `json:"state"` // same, changed, added, removed, other: it has other types now
+	State   string    `json:"state"` // same, changed, added, removed, or other if the types differ
 	Was     uint64    `json:"was"`   // entries
 	Now     uint64    `json:"now"`
 	Added   int       `json:"added"`
 	Changed int       `json:"changed"`
 	Removed int       `json:"removed"`
-	Stopped bool      `json:"stopped,omitempty"` // there is more
+	Stopped bool      `json:"stopped,omitempty"` // the comparison was cut
 	List    []changed `json:"list,omitempty"`
 }
 
-// changes compares a checkpoint with the newest version: all collections that have names, or
-// the one with an ID, of which it lists entries. Blocks that both versions share cost nothing.
+// changes compares a checkpoint with the newest version: all collections that have names, or the one
+// with an ID, whose differing entries it lists. Blocks that both versions share cost nothing.
 func (sp *space) changes(ctx context.Context, q *query) (any, error) {
 	if q.at == "" {
 		return nil, bad("compare with which checkpoint?")
@@ -205,7 +206,7 @@ func pairs(was, now *everheap.Tx, only everheap.ID) ([]*compared, error) {
 	return list, nil
 }
 
-// compare finds what differs, until there is enough.
+// compare finds the differing entries, up to the limits.
 func (c *compared) compare(was, now *everheap.Tx, list bool, end time.Time) error {
 	if c.State != "same" {
 		return nil
@@ -243,7 +244,7 @@ func (c *compared) compare(was, now *everheap.Tx, list bool, end time.Time) erro
 	return err
 }
 
-// add counts a difference, and lists it if there is room.
+// add counts a difference, and lists it if the list is not full.
 func (c *compared) add(d *watch.Difference, list bool) error {
 	switch {
 	case d.Was.Pointer == nil:
@@ -267,7 +268,7 @@ func (c *compared) add(d *watch.Difference, list bool) error {
 	return nil
 }
 
-// short returns a value, or of a long one the beginning.
+// short returns a value, or the beginning of a long value.
 func short(b []byte) string {
 	if len(b) > shortChange {
 		return beginning(b)
@@ -285,7 +286,7 @@ func dropCheckpoint(_ context.Context, sp *space, c *change) (any, error) {
 	return written{}, sp.DropCheckpoint(c.Name)
 }
 
-// restoreCheckpoint goes back to a checkpoint.
+// restoreCheckpoint restores a checkpoint.
 func restoreCheckpoint(ctx context.Context, sp *space, c *change) (any, error) {
 	return written{}, sp.Restore(ctx, c.Name)
 }

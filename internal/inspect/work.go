@@ -14,20 +14,20 @@ import (
 	"github.com/everheap/everheap/internal/audit"
 )
 
-// task is something that was started on the page and takes a while, as the page shows it.
+// task is a task started on the page, in the form that the page shows.
 type task struct {
 	ID       int     `json:"id"`
 	Kind     string  `json:"kind"` // check, collect, compact, backup
 	Started  int64   `json:"started"`
 	Took     int64   `json:"took"` // milliseconds
 	Running  bool    `json:"running"`
-	Progress float64 `json:"progress"` // 0 to 1; -1: nobody can tell
+	Progress float64 `json:"progress"` // 0 to 1; -1: unknown
 	OK       bool    `json:"ok"`
 	Result   any     `json:"result,omitempty"`
 	Error    string  `json:"error,omitempty"`
 }
 
-// running is a task while it is there.
+// running is a task that runs, or whose result is kept.
 type running struct {
 	task
 	space string
@@ -37,10 +37,10 @@ type running struct {
 	stop  context.CancelFunc
 }
 
-// mostTasks is how many tasks of a space are remembered.
+// mostTasks is the number of tasks of a space that are remembered.
 const mostTasks = 8
 
-// work are the tasks.
+// work has the tasks.
 type work struct {
 	mu    sync.Mutex
 	last  int
@@ -63,10 +63,10 @@ func (w *work) close() {
 	}
 }
 
-// forget lets go of what a task has.
+// forget releases the file of a task.
 func (t *running) forget() {
 	if t.file != nil {
-		_ = t.file.Close() // it has no name: that frees it
+		_ = t.file.Close() // the file has no name: closing it frees its space
 		t.file = nil
 	}
 }
@@ -105,10 +105,10 @@ func (w *work) list(space string) []task {
 	return list
 }
 
-// kinds are what can be started.
+// kinds has the kinds of tasks.
 var kinds = map[string]struct {
 	writes   bool
-	measured bool // it counts bytes
+	measured bool // the task counts bytes
 	run      func(ctx context.Context, sp *space, t *running) (any, error)
 }{
 	"check":   {false, true, runCheck},
@@ -117,7 +117,7 @@ var kinds = map[string]struct {
 	"compact": {true, false, runCompact},
 }
 
-// start starts a task. One of a kind runs at a time.
+// start starts a task. Only one task of a kind runs at a time.
 func (s *Server) start(ctx context.Context, sp *space, c *change) (any, error) {
 	kind, ok := kinds[c.Kind]
 	if !ok {
@@ -183,23 +183,23 @@ func runCheck(ctx context.Context, sp *space, t *running) (any, error) {
 	return report, err
 }
 
-// runCollect drops what no name reaches.
+// runCollect drops the objects that no name reaches.
 func runCollect(ctx context.Context, sp *space, _ *running) (any, error) {
 	return sp.Collect(ctx)
 }
 
-// runCompact gives room back.
+// runCompact returns free extents to the file system.
 func runCompact(ctx context.Context, sp *space, _ *running) (any, error) {
 	return sp.Compact(ctx)
 }
 
-// backupResult is what a backup came to.
+// backupResult is the result of a backup.
 type backupResult struct {
 	Bytes int64
 }
 
-// runBackup writes a backup to a file that has no name. The page downloads that: a backup that
-// was sent as it is made would hold its version for as long as the browser likes (IN2).
+// runBackup writes a backup to a file without a name, which the page then downloads. A backup sent
+// while it is made would hold its version for as long as the browser takes (IN2).
 func runBackup(ctx context.Context, sp *space, t *running) (any, error) {
 	file, err := os.CreateTemp("", "everheap-backup-")
 	if err != nil {
@@ -234,7 +234,7 @@ func (c *counting) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// backup sends a backup that is complete.
+// backup sends a complete backup.
 func (s *Server) backup(w http.ResponseWriter, r *http.Request) {
 	q, err := parseQuery(r.URL.RawQuery)
 	if err == nil {

@@ -9,14 +9,14 @@ import (
 	"unsafe"
 )
 
-// Some types cannot be stored field by field: netip.Addr has a pointer that is compared
-// and not followed, others have functions, maps or interfaces in them. They are coded:
-// the bytes that they are marshaled to are stored.
+// Some types cannot be stored field by field: Go compares the pointer in a netip.Addr and does not
+// follow it, and other types contain functions, maps or interfaces. Such types are coded: the space
+// stores the bytes that their values marshal to.
 //
-// So a coded value has two forms, that of the program and the stored one (LY9). The
-// stored one takes as many bytes by value: a word, which is 0 or the address of the
-// coded part, and zeros. The part is aligned to 8 bytes: a length, and the bytes. Only
-// the zero value has no part; it is not marshaled.
+// So a coded value has two forms: the form of the program, and the stored form (LY9). Both have the
+// same size by value. The stored form is one word, followed by zeros. The word is 0 for the zero
+// value, which is never marshaled; for every other value it is the address of the coded part. The
+// part is aligned to 8 bytes: a length, then the bytes.
 
 // codedHead is the size of the length of a coded part.
 const codedHead = 8
@@ -37,8 +37,8 @@ var (
 	textType   = [2]reflect.Type{reflect.TypeFor[encoding.TextMarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()}
 )
 
-// CodedError says that a value could not be turned into bytes, or those into a value, by
-// the type's own method.
+// CodedError says that the type's own method failed to turn a value into bytes, or bytes into a
+// value.
 type CodedError struct {
 	Type   string
 	Method string
@@ -53,18 +53,18 @@ func (e *CodedError) Error() string {
 // Unwrap returns the error of the method.
 func (e *CodedError) Unwrap() error { return e.Err }
 
-// Coded reports whether values of the program differ from stored ones, since they hold coded
-// parts. Then a value of the program goes through Stored, and no program can read a stored
-// value in place.
+// Coded reports whether values of the program differ from stored ones because they hold coded parts.
+// Then a value of the program goes through Stored, and no program can read a stored value in place.
 func (t *Type) Coded() bool { return t.coded }
 
-// isCoded reports whether values are coded themselves.
+// isCoded reports whether a value of the type is itself coded; Coded is also true if only a part of
+// it is.
 func (t *Type) isCoded() bool {
 	return t.kind >= Addr && t.kind <= Text || t.kind == Table || t.kind == Interface
 }
 
-// addressKind returns the kind of the address types of netip, and of types defined as
-// one of them; else Invalid.
+// addressKind returns the kind of an address type of netip, or of a type defined as one; Invalid for
+// other types.
 func addressKind(rt reflect.Type) Kind {
 	switch {
 	case rt.Kind() != reflect.Struct:
@@ -78,9 +78,9 @@ func addressKind(rt reflect.Type) Kind {
 	return Invalid
 }
 
-// marshalerKind returns by which of its own methods values of a type can be stored:
-// Binary, Text, or Invalid. Both directions are needed. Methods that an embedded field
-// brings along know nothing of the other fields.
+// marshalerKind returns how a type can be stored by its own methods: Binary, Text, or Invalid if it
+// has no pair of them. A pair is one method for each direction. A method that is promoted from an
+// embedded field does not count: it ignores the other fields.
 func marshalerKind(rt reflect.Type) Kind {
 	if rt.PkgPath() == "" || rt.Size() < 8 || rt.Align() != 8 || rt.Kind() == reflect.Interface {
 		return Invalid
@@ -98,7 +98,7 @@ func marshalerKind(rt reflect.Type) Kind {
 	return Invalid
 }
 
-// brings reports whether an embedded field of a struct has a method.
+// brings reports whether a method of a struct is promoted from an embedded field.
 func brings(rt reflect.Type, method string) bool {
 	for i := 0; rt.Kind() == reflect.Struct && i < rt.NumField(); i++ {
 		f := rt.Field(i)
@@ -116,13 +116,13 @@ func brings(rt reflect.Type, method string) bool {
 	return false
 }
 
-// Stored returns the value of the program at src in its stored form, which lives while
-// the result is referred to. That is src itself if the type is not Coded. Errors:
-// *CodedError, ErrTooLarge, and an *UnstorableError as of Measure. Methods of the
-// program are called.
+// Stored returns the stored form of the value of the program at src; the garbage collector keeps it
+// while the result is in use. If the type is not Coded, the result is src itself. Errors:
+// *CodedError, ErrTooLarge, and an *UnstorableError as of Measure. Stored calls methods of the
+// program.
 func (t *Type) Stored(src unsafe.Pointer) (unsafe.Pointer, error) {
 	if !t.coded {
-		return src, nil // inlined: this is on the way of every key
+		return src, nil // inlined: every operation with a key comes here
 	}
 	return t.stored(src)
 }
@@ -138,8 +138,8 @@ func (t *Type) stored(src unsafe.Pointer) (unsafe.Pointer, error) {
 	return p, t.flatten(p, uintptr(p), 0, fixed, m.n, src, m.codesOr())
 }
 
-// StoredRow is Stored for n values that lie in a row. The caller keeps the last result
-// alive while it uses the row.
+// StoredRow is Stored for n consecutive values. The caller keeps the last result alive while it uses
+// the row.
 func (t *Type) StoredRow(src unsafe.Pointer, n int) (row unsafe.Pointer, keep any, err error) {
 	if !t.coded || n == 0 {
 		return src, nil, nil
@@ -156,26 +156,26 @@ func (t *Type) StoredRow(src unsafe.Pointer, n int) (row unsafe.Pointer, keep an
 	return row, parts, nil
 }
 
-// code is what one coded value is marshaled to.
+// code is the marshaled form of one coded value.
 type code struct {
 	typ   *Type
 	bytes []byte         // nil: it is the zero value
-	table unsafe.Pointer // of a built-in map, instead: nil if it is
+	table unsafe.Pointer // for a built-in map, instead of bytes; nil if the map is nil
 }
 
-// codes are those of a value in the order of the walk. nil: the value is in its stored
-// form.
+// codes lists the marshaled forms of the coded values in a value, in the order of the walk. A nil
+// *codes means that the value is in its stored form.
 type codes struct{ list []code }
 
-// next returns the bytes of the next coded value, which is of type t unless the program
-// has changed the value meanwhile.
+// next returns the bytes of the next coded value. It reports false if that is not of type t: then the
+// program has changed the value since it was measured.
 func (c *codes) next(t *Type) ([]byte, bool) {
-	got, ok := c.take(t)
+	got, ok := c.nextAny(t)
 	return got.bytes, ok
 }
 
-// take is next for built-in maps, too.
-func (c *codes) take(t *Type) (code, bool) {
+// nextAny is next, and also accepts built-in maps.
+func (c *codes) nextAny(t *Type) (code, bool) {
 	if len(c.list) == 0 || c.list[0].typ != t {
 		return code{}, false
 	}
@@ -255,8 +255,8 @@ func (f *flattener) code(t *Type, p, to unsafe.Pointer) bool {
 	return true
 }
 
-// codedBytes returns the bytes of the coded value at p, whose address was checked: nil
-// of the zero value, and of no other.
+// codedBytes returns the bytes of the coded value at p, whose address was checked. They are nil for
+// the zero value only.
 func codedBytes(p unsafe.Pointer) []byte {
 	at := loadPointer(p)
 	if at == nil {
@@ -295,12 +295,12 @@ func (w *walker) checkCoded(t *Type, p unsafe.Pointer) error {
 		return damage(t, w.b, p, "a network address with a wrong length")
 	}
 	if err := w.spend(t, p, codedHead+n); err != nil || t.kind != Interface || w.from != 0 {
-		return err // an envelope is looked at where nothing is changed, as are the keys of a Dict
+		return err // only a walk that changes nothing reads envelopes, and the keys of a Dict
 	}
 	return w.envelope(t, p)
 }
 
-// codeFits reports whether n bytes can be a value.
+// codeFits reports whether a coded value of the type can have n bytes.
 func (t *Type) codeFits(n uintptr) bool {
 	switch t.kind {
 	case Addr:
@@ -359,8 +359,8 @@ func (c *copier) code(t *Type, to, p unsafe.Pointer) error {
 	if t.kind == Interface {
 		return c.unseal(t, to, codedBytes(p))
 	}
-	var b []byte // a copy: the method may keep it, or write to it
-	if n > 0 {   // else what comes after the head need not be in memory
+	var b []byte // a copy: the program's method may keep it, or write to it
+	if n > 0 {   // with n = 0, the bytes after the head may be unmapped
 		b = append(b, bytesAt(unsafe.Add(loadPointer(p), codedHead), n)...)
 	}
 	return t.unmarshal(to, b)
@@ -371,9 +371,8 @@ func (t *Type) assign(to, from unsafe.Pointer) {
 	reflect.NewAt(t.rt, to).Elem().Set(reflect.NewAt(t.rt, from).Elem())
 }
 
-// marshal returns the bytes that the variable of the program at p is stored as; nil if
-// it is zero. The methods get a variable of their own: p may be on a stack, and they may
-// keep what they get.
+// marshal returns the stored bytes of the variable of the program at p; nil if it is zero. It passes
+// the methods a copy of the variable: p may be on a stack, and a method may keep its receiver.
 func (t *Type) marshal(p unsafe.Pointer) (b []byte, err error) {
 	if t.rt == nil {
 		return nil, errNoGoType
@@ -406,7 +405,7 @@ func (t *Type) marshal(p unsafe.Pointer) (b []byte, err error) {
 	return b, nil
 }
 
-// unmarshal makes the variable at to what the bytes say, which are its own from now on.
+// unmarshal sets the variable at to from the bytes, which belong to the variable from then on.
 func (t *Type) unmarshal(to unsafe.Pointer, b []byte) (err error) {
 	method := "UnmarshalBinary"
 	v := reflect.New(t.rt)

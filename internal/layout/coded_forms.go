@@ -30,8 +30,8 @@ func (t *Type) newAddress() netAddress {
 	return new(netip.Addr)
 }
 
-// textOf returns the stored bytes of a coded value as text, and whether bytesOf would
-// make the same of it.
+// textOf returns the stored bytes of a coded value as text. all reports whether bytesOf would turn
+// the text into the same bytes.
 func (t *Type) textOf(b []byte) (text []byte, all bool) {
 	switch {
 	case t.kind == Binary:
@@ -51,8 +51,8 @@ func (t *Type) textOf(b []byte) (text []byte, all bool) {
 	return text, err == nil && bytes.Equal(back, b) && utf8.Valid(text)
 }
 
-// bytesOf returns what is stored for the text of a value that is not Binary: nil for the
-// text of an address that is none.
+// bytesOf returns the stored bytes for the text of a value that is not Binary. The empty text of an
+// address gives nil.
 func (t *Type) bytesOf(text string) ([]byte, error) {
 	switch {
 	case t.kind == Text:
@@ -67,8 +67,8 @@ func (t *Type) bytesOf(text string) ([]byte, error) {
 	return a.MarshalBinary()
 }
 
-// compareCoded orders two coded values: addresses as Compare of netip does, others by
-// their bytes, after the zero value. What is damaged has some place.
+// compareCoded orders two coded values: addresses as Compare of netip does, others by their bytes,
+// after the zero value. Damaged values get some place in the order.
 func (t *Type) compareCoded(x, y []byte) int {
 	switch t.kind {
 	case Addr:
@@ -98,14 +98,14 @@ func addrPortOf(b []byte) (a netip.AddrPort) {
 }
 
 func prefixOf(b []byte) (a netip.Prefix) {
-	if len(b) > 0 { // an empty one would not be the zero value
+	if len(b) > 0 { // unmarshaling no bytes would not give the zero value
 		_ = a.UnmarshalBinary(b)
 	}
 	return a
 }
 
-// comparePrefixes orders by masked address, by bits, and by address: for good, whatever
-// netip does.
+// comparePrefixes orders by masked address, then by bits, then by address. Stored maps depend on this
+// order, so it stays even if netip changes its own.
 func comparePrefixes(x, y netip.Prefix) int {
 	if c := x.Masked().Addr().Compare(y.Masked().Addr()); c != 0 {
 		return c
@@ -119,9 +119,9 @@ func comparePrefixes(x, y netip.Prefix) int {
 	return x.Addr().Compare(y.Addr())
 }
 
-// coded adds the ordered form of a coded value: of an address its length in bits, its
-// bytes, and its zone as text, then the port; of a prefix the masked address, the
-// bits, and the address; of another value its bytes as text.
+// coded adds the ordered form of a coded value. An address gives its length in bits, its bytes, its
+// zone as text, then the port. A prefix gives the masked address, the bits, and the address. Any
+// other value gives its bytes as text.
 func (o *orderer) coded(t *Type, b []byte, last bool) {
 	switch t.kind {
 	case Addr:

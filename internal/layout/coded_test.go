@@ -57,7 +57,7 @@ func (l *labels) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// word is one pointer that is the same for equal words.
+// word1 is one pointer, the same for equal words.
 type word1 struct{ h unique.Handle[string] }
 
 func (w word1) MarshalBinary() ([]byte, error) {
@@ -134,7 +134,7 @@ func TestCoded_RoundTrip(t *testing.T) { // LY9
 	}
 }
 
-// What comes back is equal, which is what pointers that are compared do not survive.
+// A coded value is equal after a round trip, although Go compares the pointers in it.
 func TestCoded_IsEqual(t *testing.T) {
 	r := newRegion(t, 1<<16)
 	for _, a := range addresses() {
@@ -148,7 +148,7 @@ func TestCoded_IsEqual(t *testing.T) {
 	}
 	w := word1{unique.Make("same")}
 	if got := trip(t, r, &w); got != w {
-		t.Error("the word is another one")
+		t.Error("the word differs from the stored one")
 	}
 	l := labels{"a": "b"}
 	c, err := Clone(&l)
@@ -242,7 +242,7 @@ func checkCodedOrder[K any](t *testing.T, keys []K, compare func(a, b K) int) {
 	}
 }
 
-// Keys of netip are in the order of netip.
+// Keys of types of netip have the order of netip.
 func TestCoded_Order(t *testing.T) {
 	type pair struct {
 		A netip.Addr
@@ -282,7 +282,7 @@ func TestCoded_Order(t *testing.T) {
 	checkCodedOrder(t, words, func(a, b word1) int { return strings.Compare(value(a), value(b)) })
 }
 
-// Damage is an error wherever it is.
+// Damage at any byte is an error.
 func TestCoded_DamageError(t *testing.T) {
 	h := host{Addr: netip.MustParseAddr("fe80::1%eth0"), Ports: []netip.AddrPort{netip.MustParseAddrPort("1.2.3.4:5")}}
 	typ := typeFor[host](t)
@@ -322,7 +322,7 @@ func TestStored_CodedError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	r := newRegion(t, 1<<12)
-	zero := []refusing{{}} // is nothing, and back
+	zero := []refusing{{}} // the zero value is stored without calling its methods
 	if got := trip(t, r, &zero); len(got) != 1 {
 		t.Errorf("got %v", got)
 	}
@@ -336,7 +336,7 @@ func TestStored_CodedError(t *testing.T) {
 	runtime.KeepAlive(d)
 }
 
-// Embedded fields bring methods along that know nothing of the others.
+// Promoted methods of embedded fields ignore the other fields.
 func TestOf_PromotedMethodsDoNotCount(t *testing.T) {
 	type event struct {
 		time.Time

@@ -26,13 +26,12 @@ import (
 //	                     bytes) and the descriptor in its stored form; the value
 //	pointer              number of a part (4 bytes); nil: 0
 //
-// A part is what a pointer points at. The value itself is part 1, which pointers refer to if
-// it is a struct or an array. The others have the numbers from 2 on in the order in which
-// they are mentioned first, and follow the value in that order. So shared pointers and
-// cycles keep their shape, and a list of a million nodes is read and written without
-// recursion. A slice that can reach itself, as of type T []T, is stored as a pointer to its
-// elements: its part is a length and elements. A pointer to a type without bytes is 0 or 1,
-// and has no part.
+// A part is the target of a pointer. The value itself is part 1; a pointer can refer to it if it is a
+// struct or an array. The other parts are numbered from 2 on, in the order of their first mention,
+// and follow the value in that order. So shared pointers and cycles keep their shape, and a list of a
+// million nodes is read and written without recursion. A slice that can reach itself, as of type T
+// []T, is stored as a pointer to its elements: its part is a length and elements. A pointer to a type
+// of size zero is 0 or 1, and has no part.
 
 // nilLength stands for a nil slice, and for the zero value of a coded type.
 const nilLength = 1<<32 - 1
@@ -43,7 +42,7 @@ type CompactError struct {
 	Offset int // in the bytes
 	What   string
 
-	Unknown string // the name of a concrete type, if that is what is wrong
+	Unknown string // set if the error is an unknown concrete type: its name
 }
 
 // Error implements error.
@@ -106,11 +105,11 @@ func (t *Type) appendCompact(dst []byte, p unsafe.Pointer, b Bounds, most int) (
 	return w.b, w.err
 }
 
-// BytesIn returns the bytes of the stored string or slice of bytes at p, in the block b,
-// without a copy. Damage is a *DamageError.
+// BytesIn returns the bytes of the stored string or byte slice at p, in the block b, without copying
+// them. Damage is a *DamageError.
 func (t *Type) BytesIn(p unsafe.Pointer, b Bounds) ([]byte, error) {
 	if t.kind != String && (t.kind != Slice || t.elem.kind != Uint8) {
-		return nil, fmt.Errorf("a %s has no bytes of its own to borrow: only strings and slices of bytes do", t)
+		return nil, fmt.Errorf("cannot borrow the bytes of a %s: only strings and byte slices can be borrowed", t)
 	}
 	if err := t.Check(p, b); err != nil {
 		return nil, err
@@ -199,8 +198,8 @@ func (w *packer) pointer(t *Type, p unsafe.Pointer) {
 	}
 }
 
-// part writes the number of a part, and notes it if it is new. One that is not shared is
-// always new.
+// part writes the number of a part, and queues the part to be written if it is new. An unshared part
+// is always new.
 func (w *packer) part(l laterPart, key uintptr, shared bool) {
 	if shared {
 		s, isNew := w.ids.add(uintptr(l.p), l.t, key)
@@ -223,14 +222,14 @@ type unpacker struct {
 	parts []packedPart // by number, from 1
 }
 
-// packedPart is a part of which a number was read.
+// packedPart is a part whose number the unpacker has met.
 type packedPart struct {
 	t     *Type
 	elems bool // the elements of a slice of t
 	off   uintptr
 	n     uintptr   // elements of a slice that was read
 	read  bool      // a slice was read
-	uses  []uintptr // where the headers of a slice are that was not
+	uses  []uintptr // offsets of the headers of a slice that was not read yet
 }
 
 // ParseCompact returns the value whose compact form is b. The error is a *CompactError. It
@@ -243,18 +242,19 @@ func (t *Type) ParseCompact(b []byte) (*Detached, error) {
 	return u.whole(true)
 }
 
-// mostPlain is how long the strings are that parsePlain reads.
+// mostPlain is the length of the longest string that parsePlain reads.
 const mostPlain = 1 << 16
 
-// plain is a Detached that brings room for a short string along, so that both are one allocation.
+// plain is a Detached with room for a short string, so that both are one allocation.
 type plain struct {
 	Detached
 	room [6]uint64
 }
 
-// parsePlain is ParseCompact for numbers and strings, which most keys are: it writes the value
-// where it stays, since nothing in it must be checked. It is nil for other types, for long strings
-// and for what is malformed, which the general way explains.
+// parsePlain is ParseCompact for numbers and strings, the types of most keys. It writes the value to
+// its final place, since nothing in it must be checked. The result is nil for other types, for long
+// strings, and for malformed bytes: then ParseCompact takes the general way, which also explains the
+// error.
 func (t *Type) parsePlain(b []byte) *Detached {
 	var text []byte
 	switch {
@@ -283,7 +283,7 @@ func (t *Type) parsePlain(b []byte) *Detached {
 	return &v.Detached
 }
 
-// whole reads the value, which ends where the bytes do.
+// whole reads the value, which must end where the bytes end.
 func (u *unpacker) whole(attach bool) (*Detached, error) {
 	t := u.d.root
 	u.d.img = make([]byte, alignUp(t.size, 8))
@@ -300,7 +300,7 @@ func (u *unpacker) whole(attach bool) (*Detached, error) {
 		}
 	}
 	if u.pos != len(u.b) {
-		return nil, u.errorf("%d bytes too many follow the value", len(u.b)-u.pos)
+		return nil, u.errorf("%d surplus bytes follow the value", len(u.b)-u.pos)
 	}
 	v, err := t.attach(u.d.img, u.d.dicts, attach)
 	if err != nil {
@@ -316,14 +316,14 @@ func (u *unpacker) errorf(format string, args ...any) error {
 // take returns the next n bytes.
 func (u *unpacker) take(n uintptr) ([]byte, error) {
 	if n > uintptr(len(u.b)-u.pos) {
-		return nil, u.errorf("%d bytes are expected, and %d are left", n, len(u.b)-u.pos)
+		return nil, u.errorf("want %d bytes, got %d", n, len(u.b)-u.pos)
 	}
 	b := u.b[u.pos:][:n]
 	u.pos += int(n)
 	return b, nil
 }
 
-// length reads a length or a number of a part.
+// length reads a length or a part's number.
 func (u *unpacker) length() (uintptr, error) {
 	b, err := u.take(4)
 	if err != nil {
@@ -381,7 +381,7 @@ func (u *unpacker) value(t *Type, off uintptr) error {
 	}
 	if t.kind == Bool && b[0] > 1 {
 		u.pos--
-		return u.errorf("a bool is 0 or 1, and not %d", b[0])
+		return u.errorf("want 0 or 1 for a bool, got %d", b[0])
 	}
 	copy(u.d.img[off:], b)
 	return nil
@@ -395,7 +395,7 @@ func (u *unpacker) time(off uintptr) error {
 	sec, nsec := int64(binary.LittleEndian.Uint64(b)), binary.LittleEndian.Uint32(b[8:])
 	if nsec >= 1e9 {
 		u.pos -= 4
-		return u.errorf("a time has less than 1,000,000,000 nanoseconds, and not %d", nsec)
+		return u.errorf("want less than 1,000,000,000 nanoseconds in a time, got %d", nsec)
 	}
 	for i, w := range timeWords(time.Unix(sec, int64(nsec))) {
 		u.d.put(off+8*uintptr(i), 8, w)
@@ -426,13 +426,13 @@ func (u *unpacker) alloc(n, align uintptr) (uintptr, error) {
 	return off, nil
 }
 
-// room makes room for n elements. Before that it sees to it that so many can follow: a few
-// bytes could make a program take much memory otherwise.
+// room makes room for n elements. First it verifies that the bytes left can hold n elements:
+// otherwise a few malformed bytes could make the program allocate much memory.
 func (u *unpacker) room(t *Type, n uintptr) (uintptr, error) {
 	least := t.least()
 	switch {
 	case least > 0 && n > uintptr(len(u.b)-u.pos)/least:
-		return 0, u.errorf("%d elements of %d bytes and more are expected, and %d bytes are left", n, least, len(u.b)-u.pos)
+		return 0, u.errorf("want %d elements of at least %d bytes, got %d bytes", n, least, len(u.b)-u.pos)
 	case least == 0:
 		if u.d.empty += n; u.d.empty > maxEmpty {
 			return 0, u.errorf("%v", ErrTooLarge)
@@ -444,7 +444,7 @@ func (u *unpacker) room(t *Type, n uintptr) (uintptr, error) {
 	return u.alloc(n*t.size, t.align)
 }
 
-// least returns the least number of bytes that the compact form of a value has.
+// least returns the size of the smallest compact form of a value of the type.
 func (t *Type) least() (n uintptr) {
 	switch t.kind {
 	case String, Slice, Pointer, Addr, AddrPort, Prefix, Binary, Text, Dict, Table, Interface:
@@ -497,7 +497,7 @@ func (u *unpacker) pointer(t *Type, off uintptr) error {
 		return u.mention(t.elem, false, off, n)
 	}
 	if n > 1 {
-		return u.errorf("a pointer to a %s is 0 or 1, and not %d", t.elem, n)
+		return u.errorf("want 0 or 1 for a pointer to a %s, got %d", t.elem, n)
 	}
 	if n == 1 {
 		at, err := u.alloc(0, t.elem.align)
@@ -516,7 +516,7 @@ func (u *unpacker) mention(t *Type, elems bool, off, n uintptr) error {
 	case n == 0:
 		return nil
 	case n > uintptr(len(u.parts)):
-		return u.errorf("part %d is mentioned, and the next one is %d", n, len(u.parts))
+		return u.errorf("want part %d or an earlier one, got part %d", len(u.parts), n)
 	case n == uintptr(len(u.parts)):
 		p := packedPart{t: t, elems: elems}
 		if !elems {
@@ -527,7 +527,7 @@ func (u *unpacker) mention(t *Type, elems bool, off, n uintptr) error {
 		}
 		u.parts = append(u.parts, p)
 	case u.parts[n].t != t || u.parts[n].elems != elems:
-		return u.errorf("part %d is mentioned as a %s, and is none", n, t)
+		return u.errorf("part %d is mentioned as a %s, but has another type", n, t)
 	}
 	p := &u.parts[n]
 	switch {

@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// The bytes are those that the documentation promises to programs in other languages.
+// The compact form has the bytes that the documentation promises to programs in other languages.
 func TestCompact_Bytes(t *testing.T) {
 	type point struct {
 		X    int16
@@ -43,7 +43,7 @@ func TestCompact_Bytes(t *testing.T) {
 	}
 }
 
-// A list of many nodes takes no recursion.
+// A list of many nodes needs no recursion.
 func TestCompact_LongList(t *testing.T) {
 	type link struct {
 		N    uint32
@@ -81,27 +81,27 @@ func TestCompact_LongList(t *testing.T) {
 	}
 }
 
-// Errors say where, and what.
+// Errors have the offset and the reason.
 func TestParseCompact_Errors(t *testing.T) {
 	type pad struct{ _ [1 << 20]byte }
 	for _, c := range []struct {
 		typ        *Type
 		text, want string
 	}{
-		{typeFor[bool](t), "02", "at byte 0: a bool is 0 or 1, and not 2"},
-		{typeFor[int32](t), "0000", "at byte 0: 4 bytes are expected, and 2 are left"},
-		{typeFor[int8](t), "0000", "at byte 1: 1 bytes too many follow the value"},
-		{typeFor[string](t), "05000000 6161", "at byte 4: 5 bytes are expected, and 2 are left"},
-		{typeFor[[]int64](t), "ffffff7f", "at byte 4: 2147483647 elements of 8 bytes and more are expected, and 0 bytes are left"},
+		{typeFor[bool](t), "02", "at byte 0: want 0 or 1 for a bool, got 2"},
+		{typeFor[int32](t), "0000", "at byte 0: want 4 bytes, got 2"},
+		{typeFor[int8](t), "0000", "at byte 1: 1 surplus bytes follow the value"},
+		{typeFor[string](t), "05000000 6161", "at byte 4: want 5 bytes, got 2"},
+		{typeFor[[]int64](t), "ffffff7f", "at byte 4: want 2147483647 elements of at least 8 bytes, got 0 bytes"},
 		{typeFor[[]struct{}](t), "ffffff7f", "value is too large"},
 		{typeFor[[]pad](t), "00000100", "value is too large"},
-		{typeFor[time.Time](t), "0000000000000000 00ca9a3b", "at byte 8: a time has less than 1,000,000,000 nanoseconds"},
-		{typeFor[*int](t), "03000000", "part 3 is mentioned, and the next one is 2"},
-		{typeFor[*int](t), "01000000", "part 1 is mentioned as a int, and is none"},
-		{typeFor[*int](t), "02000000", "8 bytes are expected, and 0 are left"},
-		{typeFor[*struct{}](t), "02000000", "a pointer to a struct {} is 0 or 1, and not 2"},
-		{typeFor[tree](t), "02000000 02000000 00000000 01000000 00", "1 bytes too many"},
-		{typeFor[loop](t), "02000000 01000000 03000000 01000000 05000000", "part 5 is mentioned, and the next one is 4"},
+		{typeFor[time.Time](t), "0000000000000000 00ca9a3b", "at byte 8: want less than 1,000,000,000 nanoseconds in a time, got 1000000000"},
+		{typeFor[*int](t), "03000000", "want part 2 or an earlier one, got part 3"},
+		{typeFor[*int](t), "01000000", "part 1 is mentioned as a int, but has another type"},
+		{typeFor[*int](t), "02000000", "want 8 bytes, got 0"},
+		{typeFor[*struct{}](t), "02000000", "want 0 or 1 for a pointer to a struct {}, got 2"},
+		{typeFor[tree](t), "02000000 02000000 00000000 01000000 00", "1 surplus bytes"},
+		{typeFor[loop](t), "02000000 01000000 03000000 01000000 05000000", "want part 4 or an earlier one, got part 5"},
 	} {
 		b, err := hex.DecodeString(strings.ReplaceAll(c.text, " ", ""))
 		if err != nil {
@@ -114,8 +114,8 @@ func TestParseCompact_Errors(t *testing.T) {
 	}
 }
 
-// FuzzParseCompact: any bytes are refused or a value, which has a compact form that is read
-// as the same.
+// FuzzParseCompact: any bytes are refused, or are a value that survives a round trip through the
+// compact form.
 func FuzzParseCompact(f *testing.F) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for n := range 30 {
@@ -156,8 +156,8 @@ func FuzzParseCompact(f *testing.F) {
 	})
 }
 
-// The short way gives what the general one does, for all that it takes, and takes nothing that
-// the general one refuses.
+// parsePlain gives the same value as the general way whenever it gives one, and never accepts bytes
+// that the general way refuses.
 func TestParseCompact_Plain(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -167,7 +167,7 @@ func TestParseCompact_Plain(t *testing.T) {
 		typeFor[uint](t), typeFor[uint8](t), typeFor[uint16](t), typeFor[uint32](t), typeFor[uint64](t),
 		typeFor[float32](t), typeFor[float64](t), typeFor[complex64](t), typeFor[complex128](t),
 		typeFor[time.Duration](t), typeFor[string](t),
-		// Those are none that the short way takes.
+		// parsePlain does not take these types.
 		typeFor[[]byte](t), typeFor[[3]uint8](t), typeFor[struct{ N int8 }](t), typeFor[time.Time](t), typeFor[*int](t), typeFor[struct{}](t),
 	}
 	for i := range 20_000 {

@@ -14,8 +14,8 @@ const (
 	maxFixed = 1<<31 - 1 // bytes of a fixed part
 )
 
-// cache maps a reflect.Type to its finished *Type. Compiling is serialised, so
-// that a Go type has one descriptor and half-built ones are never seen.
+// cache maps a reflect.Type to its finished *Type. A mutex serialises compiling, so that each Go type
+// has one descriptor and no goroutine sees a half-built one.
 var (
 	cache     sync.Map
 	compiling sync.Mutex
@@ -129,8 +129,9 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	if kind == Invalid || err == nil && !leadsToCopies(rt, map[reflect.Type]bool{}) {
 		return t, err
 	}
-	// It cannot be stored field by field, or has built-in maps or interfaces that its methods know, and is
-	// stored by those. What was compiled of it is not needed; only its parts refer to these.
+	// The type cannot be stored field by field, or has built-in maps or interfaces that its own methods
+	// handle: so it is stored by its methods. The types compiled for its fields are not needed; only
+	// they refer to each other.
 	for _, n := range c.order[before+1:] {
 		delete(c.nodes, n.rt)
 	}
@@ -139,7 +140,7 @@ func (c *compiler) node(rt reflect.Type) (*Type, error) {
 	return t, nil
 }
 
-// fill completes t. The kinds of reflect that refusal let through are those below.
+// fill completes t. It handles every kind that refusal lets through.
 func (c *compiler) fill(t *Type, rt reflect.Type) (err error) {
 	switch k := rt.Kind(); {
 	case k == reflect.Bool:
@@ -211,7 +212,7 @@ func (c *compiler) fillStruct(t *Type, rt reflect.Type) (err error) {
 		}
 		if d := stranger(rt, f.Type); d != nil && !hasOption(tag, "content") {
 			c.path = append(c.path, "."+f.Name)
-			return c.refuse(f.Type, "its field "+hidden(d)+" is a pointer of another package that may be compared, and not followed; if only what it points at counts, tag the field everheap:\"content\"")
+			return c.refuse(f.Type, "its field "+hidden(d)+" is a pointer of another package, which may compare the pointer instead of following it; if only the target counts, tag the field everheap:\"content\"")
 		}
 		t.fields = append(t.fields, Field{f.Name, tag, f.Offset, ft})
 	}
@@ -220,7 +221,7 @@ func (c *compiler) fillStruct(t *Type, rt reflect.Type) (err error) {
 		return c.refuseFinally(rt, "it is a lock: keep it outside the stored type, or use Space.Mutex")
 	}
 	if path := hidden(rt); path != "" && (isStandard(rt.PkgPath()) || marshalerKind(rt) != Invalid) {
-		return c.refuse(rt, "its field "+path+" is a pointer that may be compared, and not followed; store what it is made from")
+		return c.refuse(rt, "its field "+path+" is a hidden pointer, and its package may compare the pointer instead of following it; store the data that it is made from")
 	}
 	return nil
 }

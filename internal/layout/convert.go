@@ -7,11 +7,10 @@ import (
 	"unsafe"
 )
 
-// A conversion is the program that makes values of one type of stored values of
-// another. It is compiled once, from two descriptors: see pair in match.go for what
-// becomes what. Values that are the same in both types are moved as they are, headers
-// and pointers included: so the outcome refers to the block of the stored value where
-// nothing had to be converted, and Flatten copies from there.
+// A conversion is a small program that turns stored values of one type into values of another. It is
+// compiled once, from two descriptors; pair in match.go has the rules. Parts that are the same in
+// both types are moved as they are, headers and pointers included. So the result refers to the block
+// of the stored value wherever nothing had to be converted, and Flatten copies from there.
 
 // convCode says how a value is converted.
 type convCode uint8
@@ -23,7 +22,7 @@ const (
 	convArray                   // element by element
 	convSlice                   // element by element
 	convGather                  // an array to a slice
-	convPointer                 // what it points at
+	convPointer                 // the target
 	convBox                     // a value to a pointer to it
 	convTable                   // a built-in map, and to or from a Dict
 	convDict                    // key by key and value by value
@@ -52,17 +51,17 @@ type convField struct {
 type Conversion struct {
 	From, To *Type
 	root     *conv
-	handles  map[*Type]bool // handle types of To that differ from those of From
+	handles  map[*Type]bool // handle types of To that differ from the corresponding ones of From
 	notes    []note
 	steps    bool
 }
 
-// Same reports whether the bytes of a stored value are those of the new one, and its
-// hash is the same: then there is nothing to convert, only the descriptor changes.
+// Same reports whether a stored value keeps its bytes and its hash: then no value is converted, and
+// only the descriptor changes.
 func (c *Conversion) Same() bool { return c.root.same }
 
-// Affects reports whether handles of a type, which To has, can refer to objects of
-// another type than they say, because they did so in From.
+// Affects reports whether handles of a type that To contains can refer to objects of another type:
+// From declared another one for them.
 func (c *Conversion) Affects(handle *Type) bool { return c.handles[handle] }
 
 // AffectsAny reports whether Affects can be true.
@@ -75,25 +74,25 @@ func (c *Conversion) HasSteps() bool { return c.steps }
 type Converter struct {
 	c      *Conversion
 	b      Bounds
-	chunks [][]uint64 // memory of the value that is being made: without pointers, never moved
+	chunks [][]uint64 // memory of the value being made; without pointers, never moved
 	free   []uint64   // of the last chunk
 	spent  uintptr    // bytes
 	parts  map[convPart]uintptr
 	todo   []convWork
 	dicts  []unsettled
-	kept   []unsafe.Pointer // what functions of the program returned: the value refers to it
+	kept   []unsafe.Pointer // results of functions of the program, which the value refers to
 }
 
-// convPart is a part of the stored value that can be referred to more than once. What
-// is converted in two ways becomes two parts.
+// convPart is a part of the stored value that several pointers can refer to. A part that is converted
+// in two ways becomes two parts.
 type convPart struct {
 	addr uintptr
 	conv *conv
 	n    uintptr // elements, and sliceBit for a slice
 }
 
-// convWork is a part that was placed and is not converted yet. As in identity, the
-// stack replaces recursion.
+// convWork is a part that has its place and is not converted yet. A stack of them replaces recursion,
+// as in identity.
 type convWork struct {
 	conv     *conv
 	dst, src unsafe.Pointer
@@ -102,15 +101,14 @@ type convWork struct {
 
 const convChunk = 1 << 13 // words
 
-// NewConverter returns a converter. The conversion must be one that is possible.
+// NewConverter returns a converter. The conversion must be possible.
 func (c *Conversion) NewConverter() *Converter {
 	return &Converter{c: c, parts: map[convPart]uintptr{}}
 }
 
-// Convert returns the value that becomes of the stored value at src, in the block b,
-// which it checks first. It can be measured and flattened by the new type, until the
-// next call; it refers to the block, and to memory that lives as long as x. Errors: a
-// *DamageError, ErrTooLarge, and those of steps.
+// Convert checks the stored value at src, in the block b, and converts it. The new type can measure
+// and flatten the result until the next call; the result refers to the block, and to memory that
+// lives as long as x. Errors: a *DamageError, ErrTooLarge, and those of steps.
 func (x *Converter) Convert(src unsafe.Pointer, b Bounds) (unsafe.Pointer, error) {
 	root := x.c.root
 	if err := root.from.Check(src, b); err != nil {
@@ -167,7 +165,7 @@ func (x *Converter) place(n uintptr) (unsafe.Pointer, error) {
 		return nil, ErrTooLarge
 	}
 	x.spent += n
-	words := max(n+7, 8) / 8 // something of size zero has an address of its own, too
+	words := max(n+7, 8) / 8 // a part of size zero needs an address of its own, too
 	if words > uintptr(len(x.free)) {
 		x.free = make([]uint64, max(words, convChunk))
 		x.chunks = append(x.chunks, x.free)
@@ -259,7 +257,7 @@ func (x *Converter) slice(c *conv, dst, src unsafe.Pointer) error {
 	return nil
 }
 
-// header makes a slice of n elements, still zero, and returns where they are.
+// header makes a slice of n zero elements, and returns their address.
 func (x *Converter) header(c *conv, dst unsafe.Pointer, n uintptr) (unsafe.Pointer, error) {
 	if n > maxOwned {
 		return nil, ErrTooLarge
@@ -303,9 +301,8 @@ func (x *Converter) pointer(c *conv, dst, src unsafe.Pointer) error {
 	return nil
 }
 
-// step copies the value to a variable of the program's former type, and lets the
-// program make the new one of it. That one is kept, since the bytes that are taken
-// from it refer to what it owns.
+// step copies the value to a variable of the program's former type, and calls the program's function
+// for the new value. x keeps the new value alive: the bytes copied from it refer to what it owns.
 func (x *Converter) step(c *conv, dst, src unsafe.Pointer) error {
 	old := reflect.New(c.chain[0].Old.rt).UnsafePointer()
 	if err := c.chain[0].Old.CopyOut(old, src, x.b); err != nil {
@@ -349,8 +346,7 @@ func NewStep[Old, New any](fn func(old Old) (New, error)) (*Step, error) {
 	}}, nil
 }
 
-// chains returns, for each step from which steps lead to values of b, the shortest
-// way there.
+// chains returns the shortest chain of steps to b from each step that has one.
 func chains(steps []*Step, b *Type) map[*Step][]*Step {
 	found := map[*Step][]*Step{}
 	type end struct {
@@ -369,13 +365,13 @@ func chains(steps []*Step, b *Type) map[*Step][]*Step {
 	return found
 }
 
-// chain returns the steps that make values of type b of stored values of type a. A
-// program's former types may go by other names than when they were stored. If by
-// their layout more than one of them could be meant, it is none, and fits twice.
+// chain returns the steps that turn stored values of type a into values of type b. The program may
+// have renamed its former types since they were stored. So a type with the layout of a also matches;
+// if several such types do, chain returns no step and twice is true.
 func chain(steps []*Step, a, b *Type) (way []*Step, twice bool) {
 	found := chains(steps, b)
 	var byLayout [][]*Step
-	for _, s := range steps { // in their order: of two with the same types the first counts
+	for _, s := range steps { // in order: the first of two steps with the same types counts
 		c := found[s]
 		switch {
 		case c == nil:
@@ -396,8 +392,8 @@ func chain(steps []*Step, a, b *Type) (way []*Step, twice bool) {
 	return byLayout[0], false
 }
 
-// alike reports whether values of a are values of b: the types differ in nothing but
-// their names. What handles lead to does not count: that is not in the value.
+// alike reports whether the types differ in their names only, so that a value of one is a value of
+// the other. The types of the objects behind handles do not count: they are not in the value.
 func alike(a, b *Type, seen map[[2]*Type]bool) bool {
 	if a == b || seen[[2]*Type{a, b}] {
 		return true
@@ -432,7 +428,7 @@ func Diff(stored, program *Type) []string {
 	return NewConversion(stored, program, nil).Lines()
 }
 
-// Lines returns the differences, one each.
+// Lines returns one line for each difference.
 func (c *Conversion) Lines() (lines []string) {
 	width := 0
 	for _, n := range c.notes {

@@ -13,7 +13,7 @@ import (
 	"unsafe"
 )
 
-// evolve makes another type of rt, one that Evolve accepts.
+// evolve returns a changed type of rt that Evolve accepts.
 func evolve(r *rand.Rand, rt reflect.Type) reflect.Type {
 	if rt == reflect.TypeFor[time.Time]() {
 		return rt
@@ -78,7 +78,7 @@ func evolveStruct(r *rand.Rand, rt reflect.Type) reflect.Type {
 	}
 	for range r.IntN(3) {
 		if len(fields) == 0 && rt.NumField() > 0 {
-			break // they must have a field in common, or one of them none at all
+			break // the types need a field in common, unless one of them has no fields
 		}
 		fields = append(fields, reflect.StructField{Name: fmt.Sprint("New", len(fields)), Type: catalogue[r.IntN(len(catalogue))]})
 	}
@@ -143,7 +143,7 @@ func reference(dst, src reflect.Value, seen map[converted]reflect.Value) {
 	}
 }
 
-// storedAs returns the descriptor as it comes out of a space.
+// storedAs returns the descriptor as a space returns it: decoded.
 func storedAs(t testing.TB, typ *Type) *Type {
 	t.Helper()
 	decoded, err := Decode(typ.Encode())
@@ -153,15 +153,15 @@ func storedAs(t testing.TB, typ *Type) *Type {
 	return decoded
 }
 
-// twoRegions are where a value is stored, and where what becomes of it is.
+// twoRegions has a region for the stored value, and one for the converted value.
 type twoRegions struct{ from, to *region }
 
 func newTwoRegions(t testing.TB) twoRegions {
 	return twoRegions{newRegion(t, 1<<20), newRegion(t, 1<<20)}
 }
 
-// convert stores values of type old, each of which the same converter converts, and
-// returns the last outcome, detached.
+// convert stores values of type old, converts each with the same converter, and returns the last
+// result, detached.
 func (r twoRegions) convert(t *testing.T, c *Conversion, old *Type, src ...unsafe.Pointer) (img []byte) {
 	t.Helper()
 	x := c.NewConverter()
@@ -179,7 +179,7 @@ func (r twoRegions) convert(t *testing.T, c *Conversion, old *Type, src ...unsaf
 		}
 		if c.Same() {
 			if plain, err := c.To.Detach(p, b); err != nil || !bytes.Equal(plain, img) {
-				t.Fatalf("%s to %s: the bytes are said to stay the same, and do not: %v", c.From, c.To, err)
+				t.Fatalf("%s to %s: Same is true, but the bytes differ: %v", c.From, c.To, err)
 			}
 		}
 	}
@@ -273,7 +273,7 @@ type (
 	}
 )
 
-// graphAfter is what becomes of the graph in the test below, detached.
+// graphAfter returns the expected value of the graph in the test below, detached.
 func graphAfter(t *testing.T, r twoRegions) []byte {
 	n, s := int64(-7), "shared"
 	a := graphNew{ID: 1, Name: "a", When: time.Unix(1, 2).UTC(), Any: &n, Other: &n, Kept: &s, Again: &s}
@@ -323,7 +323,7 @@ func TestConvert_KeepsTheShapeOfGraphs(t *testing.T) {
 	case got.ID != 1 || got.Name != "a" || !got.When.Equal(a.When) || *got.Any != -7 || got.Any != got.Other || got.Added != nil:
 		t.Errorf("got %+v", got)
 	case *got.Kept != "shared" || got.Kept != got.Again || gb.Kept != got.Kept || gb.Any != got.Any:
-		t.Error("what was shared is not shared")
+		t.Error("the shared part is not shared any more")
 	case gb.ID != -2 || gb.Self != gb || root.Self != root || root.Next != gb:
 		t.Error("the cycle is broken")
 	case len(got.Peers) != 4 || got.Peers[0] != root || got.Peers[1] != gb || got.Peers[2] != nil || got.Peers[3] != gb:
@@ -333,7 +333,7 @@ func TestConvert_KeepsTheShapeOfGraphs(t *testing.T) {
 	}
 }
 
-// A long list needs no stack.
+// Converting a long list needs no recursion.
 func TestConvert_LongList(t *testing.T) {
 	type before struct {
 		N    int32
@@ -433,7 +433,7 @@ func TestConversion_SameBytes(t *testing.T) {
 		M testMap[string, moved]
 	}
 	if NewConversion(typeFor[was](t), typeFor[moved](t), nil).Same() {
-		t.Error("fields moved, and the bytes are said to be the same")
+		t.Error("Same is true although fields moved")
 	}
 	type aligned struct {
 		_    [0]uint64
@@ -452,7 +452,7 @@ func TestConversion_SameBytes(t *testing.T) {
 		N    int
 	}
 	if NewConversion(typeFor[first](t), typeFor[second](t), nil).Same() {
-		t.Error("fields without a size moved, and the hash is said to be the same")
+		t.Error("Same is true although fields of size zero moved, which changes the hash")
 	}
 	type filled struct {
 		A int8
@@ -464,6 +464,6 @@ func TestConversion_SameBytes(t *testing.T) {
 		C int32
 	}
 	if NewConversion(typeFor[padded](t), typeFor[filled](t), nil).Same() {
-		t.Error("a field was added, and the hash is said to be the same")
+		t.Error("Same is true although an added field changes the hash")
 	}
 }

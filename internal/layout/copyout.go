@@ -10,20 +10,20 @@ import (
 // copier makes a private copy of a stored value in the Go heap.
 type copier struct {
 	b      Bounds
-	budget uintptr // bytes of owned parts that may still be read (LY5)
+	budget uintptr // bytes of owned parts that the copier may still read (LY5)
 	empty  uintptr // elements of size zero so far
-	arena  []byte  // what is left of the allocation for strings
+	arena  []byte  // the rest of the allocation for strings
 	ids    *identity
 	nested int // envelopes that the value is in
 }
 
 var errNoGoType = errors.New("everheap: internal: a value can only be copied out with a type compiled from Go")
 
-// CopyOut copies the stored value at src, in the block b, to the Go variable of the
-// same type at dst, with all that it owns. The strings of a value share one
-// allocation. Damage is a *DamageError, and then dst is undefined but valid. The type
-// must have been compiled from a Go type. The address of dst is not retained: a pointer
-// of the value to its own fixed part becomes a pointer to a second copy of it.
+// CopyOut copies the stored value at src, in the block b, with all that it owns, to the Go variable
+// of the same type at dst. The strings of a value share one allocation. Damage is a *DamageError, and
+// then dst is undefined but valid. The type must have been compiled from a Go type. CopyOut does not
+// retain the address of dst: a pointer of the value to its own fixed part becomes a pointer to a
+// second copy of that part.
 func (t *Type) CopyOut(dst, src unsafe.Pointer, b Bounds) error {
 	if !b.holds(uintptr(src), t.size) || uintptr(src)%t.align != 0 {
 		return damage(t, b, src, "the value lies outside its block")
@@ -38,7 +38,8 @@ func (t *Type) CopyOut(dst, src unsafe.Pointer, b Bounds) error {
 	return t.copyOut(dst, src, b, false)
 }
 
-// Clone returns a deep copy of the value at p, which may be borrowed from a space or an ordinary Go value.
+// Clone returns a deep copy of the value at p, which may be an ordinary Go value or one borrowed from
+// a space.
 func Clone[T any](p *T) (*T, error) {
 	t, err := For[T]()
 	if err != nil {
@@ -54,7 +55,8 @@ func Clone[T any](p *T) (*T, error) {
 	return c, t.copyOut(unsafe.Pointer(c), unsafe.Pointer(p), everywhere, true)
 }
 
-// copyOut copies; known says that pointers to the fixed part may refer to dst, which is in the heap.
+// copyOut copies. known says that dst is in the Go heap, so that pointers to the fixed part may refer
+// to it.
 func (t *Type) copyOut(dst, src unsafe.Pointer, b Bounds, known bool) error {
 	c := copier{b: b}
 	return c.copyAll(t, dst, src, known)
@@ -100,8 +102,8 @@ func (c *copier) graph(t *Type, dst, src unsafe.Pointer, known bool) error {
 	return err
 }
 
-// strings makes room for the strings of n values of t, up to the parts that are
-// walked on their own. It walks the same parts as run does, with a budget of its own.
+// strings makes room for the strings of n values of t, except in the parts that are walked
+// separately. It walks the same parts as run does, with a budget of its own.
 func (c *copier) strings(t *Type, src unsafe.Pointer, n uintptr) error {
 	budget := c.budget
 	total, err := c.sum(t, src, n, &budget)
@@ -109,7 +111,7 @@ func (c *copier) strings(t *Type, src unsafe.Pointer, n uintptr) error {
 		return err
 	}
 	if t.graph && c.b != everywhere {
-		// Many small parts follow, perhaps, and they share what is left over.
+		// Many small parts may follow; they share the room that is left over.
 		total = max(total, min(c.budget, 4096))
 	}
 	c.arena = make([]byte, total)
@@ -159,8 +161,8 @@ func (c *copier) each(t *Type, dst, src unsafe.Pointer, n uintptr) error {
 	return nil
 }
 
-// run copies one fixed part: what lies between the headers as bytes, and headers
-// and pointers by typed stores, so that the garbage collector sees them.
+// run copies one fixed part: headers and pointers by typed stores, so that the garbage collector sees
+// them, and everything between as bytes.
 func (c *copier) run(t *Type, dst, src unsafe.Pointer) error {
 	for _, m := range t.moves {
 		move(unsafe.Add(dst, m.off), unsafe.Add(src, m.off), m.n)

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// In Go only types with names contain themselves. What says otherwise would be written
-// for ever; so would one whose parts are there twice, and theirs again.
+// In Go only types with names contain themselves. The text of an unnamed type that contains itself
+// would have no end; and the text of a type whose parts are each written twice, level by level, would
+// be too long.
 func TestDecode_TextWithoutEnd(t *testing.T) {
 	kinds := map[string]func(name string) *Type{
 		"itself": func(name string) *Type {

@@ -16,7 +16,7 @@ import (
 //	map, sorted, Dict, built-in map: key, value   struct: number of fields, for each
 //	                            name, tag, offset, type
 //
-// where other types are given by their place in the list.
+// where other types are given by their index in the list.
 const encodingVersion = 1
 
 // Encode returns the stored form, which the caller must not change. Equal types have equal forms.
@@ -29,14 +29,14 @@ func (t *Type) Encode() []byte {
 	return b
 }
 
-// Digest returns the digest by which an encoded descriptor is found again.
+// Digest returns the digest under which a space stores an encoded descriptor.
 func Digest(encoded []byte) string {
 	sum := sha256.Sum256(encoded)
 	return string(sum[:16])
 }
 
 // Same reports whether a and b have the same layout and the same names of types and
-// fields. Tags do not count: they say how to convert, not what is stored.
+// fields. Tags do not count: they say how to convert a value, not how it is stored.
 func Same(a, b *Type) bool {
 	return a == b || bytes.Equal(a.untagged(), b.untagged())
 }
@@ -99,8 +99,8 @@ type decoder struct {
 	nodes []*Type
 }
 
-// Decode returns the descriptor whose stored form is b. It accepts any bytes: what
-// cannot be a type that Encode wrote is a *DamageError. GoType of the result is nil.
+// Decode returns the descriptor whose stored form is b. It accepts any bytes: the error is a
+// *DamageError if Encode cannot have written them. GoType of the result is nil.
 func Decode(b []byte) (*Type, error) {
 	d := decoder{all: b}
 	t := d.types()
@@ -163,7 +163,7 @@ func (d *decoder) str() string {
 	return s
 }
 
-// ref reads the place of a type in the list.
+// ref reads the index of a type in the list.
 func (d *decoder) ref() *Type {
 	if len(d.nodes) == 0 {
 		return nil
@@ -258,13 +258,14 @@ func checkShapes(nodes []*Type) string {
 	return ""
 }
 
-// maxText is more than the text of any type of a program takes.
+// maxText is more bytes than the text of any type of a program has.
 const maxText = 1 << 24
 
-// checkText returns what is wrong with how decoded types can be written, or "". A type
-// without a name is written as its parts. In Go only types with names contain
-// themselves, behind pointers or in handles: without one the text has no end, and parts
-// that are written twice, again and again, make it as good as endless.
+// checkText returns why the text of decoded types would be too long, or "". A type without a name is
+// written as its parts. In Go only a type with a name can contain itself, behind a pointer or in a
+// handle. Damaged bytes can describe an unnamed type that does: its text would have no end. They can
+// also nest parts that are each written twice, level by level: that text is finite, but too long to
+// write.
 func checkText(nodes []*Type) string {
 	sizes := make(map[*Type]int, len(nodes)) // -1: being measured
 	var measure func(t *Type, depth int) int
@@ -345,11 +346,11 @@ type Info struct {
 	Name string // in Go syntax
 	// Kind is bool, int, int8 … complex128, string, time.Time, struct, array, slice, pointer,
 	// netip.Addr, netip.AddrPort, netip.Prefix; Map, Sorted, List or Ref for a handle; Dict,
-	// built-in map; interface; text or binary for what is stored by its bytes.
+	// built-in map; interface; text or binary for a type that is stored by its own methods.
 	Kind   string
 	Len    int         // of an array
-	Key    *Info       // of the keys of a Dict or built-in map, or of those that a handle leads to
-	Elem   *Info       // of elements, of what a pointer points at, of the values in a map or that a handle leads to
+	Key    *Info       // of the keys of a Dict or built-in map, or of the map behind a handle
+	Elem   *Info       // of elements, of the target of a pointer, of the values in a map, or of the object behind a handle
 	Fields []FieldInfo // of a struct
 }
 
@@ -359,10 +360,10 @@ type FieldInfo struct {
 	Type *Info
 }
 
-// InfoOf describes a type; nil of none.
+// InfoOf describes a type; nil if t is nil.
 func InfoOf(t *Type) *Info { return describe(t, map[*Type]*Info{}) }
 
-// describe describes a type and those that it is made of, each once.
+// describe describes a type and its parts, each once.
 func describe(t *Type, seen map[*Type]*Info) *Info {
 	if t == nil {
 		return nil
@@ -379,10 +380,10 @@ func describe(t *Type, seen map[*Type]*Info) *Info {
 	return info
 }
 
-// SameOrNone is Same for types of which both may be missing.
+// SameOrNone is Same for types that may be nil: both nil are the same.
 func SameOrNone(a, b *Type) bool { return a == b || a != nil && b != nil && Same(a, b) }
 
-// TextOf returns a type in Go syntax; "" for none.
+// TextOf returns a type in Go syntax; "" for nil.
 func TextOf(t *Type) string {
 	if t == nil {
 		return ""

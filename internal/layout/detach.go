@@ -9,8 +9,8 @@ import (
 )
 
 // Detach returns the position-independent form of the stored value at p, in the block
-// b: the fixed part, padded to 8 bytes, then what it owns, with offset+1 for each
-// address. Equal values give equal bytes. Damage is a *DamageError.
+// b: the fixed part, padded to 8 bytes, then the parts it owns, with offset+1 for each address. Equal
+// values give equal bytes. Damage is a *DamageError.
 func (t *Type) Detach(p unsafe.Pointer, b Bounds) ([]byte, error) {
 	n, err := t.DetachedSize(p, b)
 	if err != nil {
@@ -42,10 +42,9 @@ func (t *Type) DetachTo(buf []byte, p unsafe.Pointer, b Bounds) error {
 	return err
 }
 
-// SameStored reports whether two stored values, each in its block, are equal: all that
-// they own included, and what is shared or cyclic in the one is so in the other. They
-// are compared as bytes (LY4), so both zeroes of a float differ, and a NaN is equal to
-// itself. Damage is a *DamageError.
+// SameStored reports whether two stored values, each in its block, are equal with all that they own,
+// and share parts and have cycles in the same places. It compares bytes (LY4), so the two zeros of a
+// float differ, and a NaN equals itself. Damage is a *DamageError.
 func (t *Type) SameStored(a unsafe.Pointer, ab Bounds, b unsafe.Pointer, bb Bounds) (bool, error) {
 	n, err := t.DetachedSize(a, ab)
 	if err != nil {
@@ -70,8 +69,8 @@ func (t *Type) SameStored(a unsafe.Pointer, ab Bounds, b unsafe.Pointer, bb Boun
 	return bytes.Equal(one, other), nil
 }
 
-// sameParts compares two values that were measured and whose parts cannot be shared: part
-// by part, so that it takes no memory. Padding is zero.
+// sameParts compares two measured values whose parts cannot be shared. It goes part by part, and so
+// needs no memory. Padding is zero.
 func (t *Type) sameParts(a, b unsafe.Pointer) bool {
 	if len(t.ops) == 0 {
 		return t.size == 0 || equalBytes(a, b, t.size)
@@ -104,7 +103,7 @@ func (t *Type) sameParts(a, b unsafe.Pointer) bool {
 	return true
 }
 
-// sameSlices is sameParts for slices of elements of type e: of nil and empty ones, too.
+// sameSlices is sameParts for slices of elements of type e, nil and empty ones included.
 func sameSlices(e *Type, p, q unsafe.Pointer) bool {
 	n := word(p, 8)
 	if n != word(q, 8) || (word(p, 0) == 0) != (word(q, 0) == 0) {
@@ -113,7 +112,7 @@ func sameSlices(e *Type, p, q unsafe.Pointer) bool {
 	return n == 0 || e.size == 0 || e.sameRow(loadPointer(p), loadPointer(q), n)
 }
 
-// sameRow is sameParts for n values in a row.
+// sameRow is sameParts for n consecutive values.
 func (t *Type) sameRow(a, b unsafe.Pointer, n uintptr) bool {
 	if len(t.ops) == 0 {
 		return t.size == 0 || equalBytes(a, b, n*t.size)
@@ -126,8 +125,8 @@ func (t *Type) sameRow(a, b unsafe.Pointer, n uintptr) bool {
 	return true
 }
 
-// Detached is a value in a Go allocation of its own that holds no pointer the garbage
-// collector knows; addresses in it point into that allocation, and are good while d is alive.
+// Detached is a value in a Go allocation of its own, without pointers that the garbage collector
+// knows. Addresses in it point into that allocation; they are valid while d is alive.
 type Detached struct {
 	mem  []uint64
 	size uintptr
@@ -335,29 +334,28 @@ func (f *flatReader) room(n, align uintptr) unsafe.Pointer {
 	return unsafe.Add(f.mem, at)
 }
 
-// Relocate makes a stored value usable at p, where it was copied to, byte for byte,
-// with the rest of its block: b are the limits of the copy, and from is the
-// address where that began before. The copy lies in Go memory without pointers,
-// aligned to 8 bytes. Relocate accepts any bytes, and checks them; what is not a
-// value of t is a *DamageError.
+// Relocate makes a copied value usable. The caller has copied its block byte for byte into Go memory
+// without pointers, aligned to 8 bytes: b are the limits of the copy, p is the value in it, and from
+// is the address where the original block began. Relocate accepts any bytes, and checks them; the
+// error is a *DamageError if they are not a value of t.
 func (t *Type) Relocate(p unsafe.Pointer, b Bounds, from uintptr) error {
 	w := walker{b: b, from: from, to: b.Lo}
 	err := w.all(t, p)
-	if err == nil && t.owns { // parts that overlap may have been changed after they were checked
+	if err == nil && t.owns { // the walk may have changed overlapping parts after it checked them
 		err = t.Check(p, b)
 	}
 	return err
 }
 
-// Move changes the addresses in the stored value at an offset of a block's payload, of
-// which block is a copy that no other goroutine uses, aligned to 8 bytes, in memory
-// without pointers: from is the address where the payload began before, and to the one
-// where it is going to. It accepts any bytes, and checks them; what is not a value of t
-// is a *DamageError.
+// Move changes the addresses in a stored value for a block that moves. block is a copy of the block's
+// payload, in memory without pointers, aligned to 8 bytes, that no other goroutine uses; at is the
+// offset of the value. from is the address where the payload began before, and to is the address
+// where it will begin. Move accepts any bytes, and checks them; the error is a *DamageError if they
+// are not a value of t.
 //
-// It goes by way of the addresses that the parts have in the copy, which lies in
-// neither place: so a word that is come to twice, because parts overlap, is found out
-// each time.
+// Move first changes each address to the one in the copy, and then to the final one. The copy lies in
+// neither place. So when parts overlap and the walk reaches a word twice, the second visit finds an
+// address that is out of bounds.
 func (t *Type) Move(block []byte, at, from, to uintptr) error {
 	if at > uintptr(len(block)) || t.size > uintptr(len(block))-at {
 		return &DamageError{t.String(), at, "the bytes are shorter than the type"}
@@ -377,12 +375,12 @@ func (t *Type) Move(block []byte, at, from, to uintptr) error {
 	return err
 }
 
-// Attach turns the bytes that Detach made into a value again. It accepts any bytes,
-// and copies them; what is not a value of t is a *DamageError.
+// Attach turns the bytes that Detach made into a value again. It accepts any bytes, and copies them;
+// the error is a *DamageError if they are not a value of t.
 func (t *Type) Attach(img []byte) (*Detached, error) { return t.attach(img, nil, true) }
 
-// attach is Attach for an image in which Dicts are unsettled. An error of them is none of
-// damage. whole asks for what parts that overlap may have spoilt, and for what is in envelopes.
+// attach is Attach for an image with unsettled Dicts, whose errors are not *DamageErrors. whole asks
+// for a second check, of what overlapping parts may have spoilt, and of the values in envelopes.
 func (t *Type) attach(img []byte, dicts []unsettled, whole bool) (*Detached, error) {
 	fixed := alignUp(t.size, 8)
 	if uintptr(len(img)) < fixed || len(img) > maxFixed+maxOwned {
@@ -399,7 +397,7 @@ func (t *Type) attach(img []byte, dicts []unsettled, whole bool) (*Detached, err
 		err = settleAll(dicts, func(u unsettled) unsafe.Pointer { return unsafe.Add(d.Pointer(), u.at) })
 	}
 	if err == nil && t.owns && whole {
-		// Parts that overlap may have been changed after they were checked.
+		// The walk may have changed overlapping parts after it checked them.
 		err = t.Check(d.Pointer(), d.Bounds())
 	}
 	runtime.KeepAlive(d)

@@ -14,32 +14,32 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// A Dict is a map that its value owns. It never changes, and is looked up where it lies.
+// A Dict is a map that its value owns. It never changes, and a lookup reads it in place.
 // Its fixed part is two slices, which are copied, measured and checked like any others: the
 // index, and the entries, each a struct of a key and a value.
 //
-// The entries are in the order of their keys, so that equal Dicts have equal bytes. The
-// index is empty up to dictScan entries: comparing so many keys is as fast as hashing one.
-// Beyond that it is a hash table of words, open to the next place, a power of two of them,
-// and at most three quarters full. A word is 0, or the number of an entry, from 1 on, in as
-// many of its low bits as the length of the index has; the other bits are those of the
-// hash, from its upper half. The entries are put in in their order.
-// LY11 says what of that readers may rely on.
+// The entries are in the order of their keys, so that equal Dicts have equal bytes. The index is
+// empty up to dictScan entries: comparing so many keys is as fast as hashing one. Beyond that it is a
+// hash table of words with linear probing. Its length is a power of two, and it is at most three
+// quarters full. A word is 0 if its slot is empty. Otherwise its low bits are the number of an entry,
+// counted from 1; there are as many low bits as the length of the index needs. The other bits come
+// from the upper half of the key's hash. The entries are inserted in their order. LY11 says which of
+// these properties readers may rely on.
 
 const (
 	dictSize    = 48
 	dictEntries = 24 // where the header of the entries is; that of the index is first
 	dictScan    = 8
 
-	// dictSeed decides the hashes in all Dicts: they are stored.
+	// dictSeed is the seed of the hashes in all Dicts. It can never change: Dicts store hashes.
 	dictSeed = 0x9d1c70fe2b4a6c35
 )
 
 // errTwice: two entries of a Dict have equal keys.
 var errTwice = errors.New("a key is there twice")
 
-// DictOf marks a struct as a Dict: it is the type of its first, blank field. The other two
-// are the index and the entries.
+// DictOf marks a struct as a Dict: it is the type of the struct's first, blank field. The other two
+// fields are the index and the entries.
 type DictOf[K, V any] struct{}
 
 // DictEntry is an entry of a Dict.
@@ -52,7 +52,7 @@ func (DictOf[K, V]) dictOf() (key, value reflect.Type) {
 	return reflect.TypeFor[K](), reflect.TypeFor[V]()
 }
 
-// dictMarker is what the markers of Dicts have in common.
+// dictMarker is the interface of all instances of DictOf.
 type dictMarker interface {
 	dictOf() (key, value reflect.Type)
 }
@@ -88,9 +88,8 @@ func (c *compiler) fillDict(t *Type, rt reflect.Type, m dictMarker) (err error) 
 	return err
 }
 
-// completeDicts makes the types of the parts of Dicts that have none yet, since they were
-// not compiled from Go types. The shapes of nodes were checked. It returns all types, and
-// what is wrong, or "".
+// completeDicts makes the types of the parts of Dicts that were decoded, and not compiled from Go
+// types. The shapes of nodes were checked. It returns all types, and what is wrong, or "".
 func completeDicts(nodes []*Type) ([]*Type, string) {
 	for _, t := range nodes {
 		if t.kind == Table && t.table == nil {
@@ -106,7 +105,7 @@ func completeDicts(nodes []*Type) ([]*Type, string) {
 		e := &Type{kind: Struct, align: max(t.key.align, t.elem.align)}
 		e.fields = []Field{{"Key", "", 0, t.key}, {"Value", "", at, t.elem}}
 		if e.size = at + t.elem.size; t.elem.size == 0 && e.size > 0 {
-			e.size++ // as the compiler does: the address of the value is inside
+			e.size++ // as the compiler does: the address of the value then lies inside the entry
 		}
 		if e.size = alignUp(e.size, e.align); e.size > maxFixed {
 			return nil, "an entry of a Dict is larger than 2 GiB"
@@ -123,14 +122,14 @@ func completeDicts(nodes []*Type) ([]*Type, string) {
 type dictHash uint8
 
 const (
-	hashWord   dictHash = iota + 1 // of 1, 2, 4 or 8 bytes, which say all
+	hashWord   dictHash = iota + 1 // 1, 2, 4 or 8 bytes, hashed as a number
 	hashString                     // the bytes of a string
-	hashPlain                      // by parts; == of Go is Equal
+	hashPlain                      // by parts; Go's == agrees with Equal
 	hashSlow                       // by parts of the stored form
 )
 
-// dictHash returns how keys of the type are hashed. That depends on what is stored alone:
-// hashes are.
+// dictHash returns how keys of the type are hashed. It depends on the stored type alone, since Dicts
+// store hashes.
 func (t *Type) dictHash() dictHash {
 	switch {
 	case t.kind == String:
@@ -143,13 +142,13 @@ func (t *Type) dictHash() dictHash {
 	return hashSlow
 }
 
-// mixWord returns the hash of a key of a word: both halves of a product.
+// mixWord returns the hash of a one-word key: both halves of a product, combined.
 func mixWord(v uint64) uint64 {
 	hi, lo := bits.Mul64(v^dictSeed, 0x9e3779b97f4a7c15)
 	return (hi ^ lo) * 0xd6e8feb86659fd93
 }
 
-// wordOf returns a key of 1, 2, 4 or 8 bytes.
+// wordOf returns the key at p, of 1, 2, 4 or 8 bytes, as a number.
 func wordOf(p unsafe.Pointer, size uintptr) uint64 {
 	switch size {
 	case 1:
@@ -210,10 +209,10 @@ func (t *Type) dict(p unsafe.Pointer) (index []uint32, entries unsafe.Pointer, n
 	return index, loadPointer(h), word(h, 8)
 }
 
-// dict checks the Dict at p, and changes its addresses if need be; shared reports whether
-// another Dict has the same entries, which only those of a type that can contain itself may.
-// Keys are looked at only where nothing is changed: parts that overlap could make them anything
-// otherwise, and the addresses in them may be those of another place.
+// dict checks the Dict at p, and changes its addresses if need be; shared reports whether another
+// Dict has the same entries; that is allowed only for a type that can contain itself. A walk that
+// changes addresses does not read keys: overlapping parts could have changed them, and their
+// addresses may still be those of another place.
 func (w *walker) dict(t *Type, p unsafe.Pointer) (shared bool, err error) {
 	h := unsafe.Add(p, dictEntries)
 	if word(h, 8) == 0 && (word(p, 0) != 0 || word(h, 0) != 0) {
@@ -238,8 +237,8 @@ func (w *walker) dict(t *Type, p unsafe.Pointer) (shared bool, err error) {
 		return shared, nil
 	}
 	if t.entries.ident && t.entries.elem.size > 0 {
-		// Entries are checked once, with the index of the first Dict that has them (LY5): any
-		// number of Dicts can have them, and each pays for its index alone.
+		// Any number of Dicts can share entries. The walk checks the entries once, with the index of the
+		// first Dict that has them (LY5); each other Dict costs only the check of its index.
 		s := w.ids.find(word(h, 0), t.entries, n|sliceBit)
 		if s.ptr != nil {
 			have, _, _ := t.dict(p)
@@ -251,10 +250,10 @@ func (w *walker) dict(t *Type, p unsafe.Pointer) (shared bool, err error) {
 	return shared, w.keys(t, p)
 }
 
-// sameIndex returns what is wrong if the index of the Dict at p is not the one that it should have.
+// sameIndex returns an error if the index of the Dict at p is not want.
 func (w *walker) sameIndex(t *Type, p unsafe.Pointer, have, want []uint32) error {
 	if !slices.Equal(have, want) {
-		return damage(t, w.b, p, "a Dict with an index that is not that of its keys")
+		return damage(t, w.b, p, "a Dict with an index that does not match its keys")
 	}
 	return nil
 }
@@ -304,16 +303,16 @@ func (t *Type) indexOf(entries unsafe.Pointer, n uintptr) ([]uint32, error) {
 	return index, nil
 }
 
-// unsettled is a Dict that is being made: its entries are in any order, and its index has
-// its length, but no contents.
+// unsettled is a Dict that is being made: its entries are in any order, and its index has its length
+// but no contents yet.
 type unsettled struct {
 	typ *Type
-	p   unsafe.Pointer // where it is, if it is in no image
+	p   unsafe.Pointer // where it is; nil if it is in an image
 	at  uintptr        // its offset in an image
 }
 
-// settle puts the entries of the Dict at p, which lies in memory without pointers, in order,
-// and makes its index. Dicts in its values must have been settled before: they move.
+// settle sorts the entries of the Dict at p, which lies in memory without pointers, and makes its
+// index. Dicts in its values must be settled before: sorting moves them.
 func (t *Type) settle(p unsafe.Pointer) error {
 	index, entries, n := t.dict(p)
 	if n == 0 {
@@ -347,8 +346,8 @@ func (t *Type) settle(p unsafe.Pointer) error {
 	return err
 }
 
-// settleAll settles the Dicts in the order that they are to be settled in: those that were
-// made last lie in those that were made first. address returns where one is.
+// settleAll settles the Dicts, the last one first: a Dict that was made later can lie inside one that
+// was made before. address returns the address of a Dict.
 func settleAll(dicts []unsettled, address func(d unsettled) unsafe.Pointer) error {
 	for _, d := range slices.Backward(dicts) {
 		if err := d.typ.settle(address(d)); err != nil {
@@ -366,10 +365,10 @@ type dictKey struct {
 	size uintptr
 }
 
-// dictKeys remembers those that were used last.
+// dictKeys remembers the dictKeys used last.
 var dictKeys [256]atomic.Pointer[dictKey]
 
-// dictKeyOf returns what is known of the keys of type K. The error is an *UnstorableError or
+// dictKeyOf returns the dictKey of type K. The error is an *UnstorableError or
 // *KeyError.
 func dictKeyOf[K comparable]() (*dictKey, error) {
 	of := IdentityOf[K]()
@@ -392,7 +391,7 @@ func makeDictKey(of Identity) (*dictKey, error) {
 	return k, nil
 }
 
-// plainKey reports whether == of Go on values of the program is Equal.
+// plainKey reports whether Go's == on values of the program agrees with Equal.
 func (t *Type) plainKey() bool {
 	switch t.kind {
 	case Time, Binary, Text:
@@ -439,7 +438,7 @@ func AllOfDict[K comparable, V any](entries []DictEntry[K, V]) iter.Seq2[K, V] {
 	}
 }
 
-// FindDict returns the place of a key among the entries of a Dict, or -1.
+// FindDict returns the position of a key among the entries of a Dict, or -1.
 func FindDict[K comparable, V any](index []uint32, entries []DictEntry[K, V], key K) int {
 	if len(entries) == 0 {
 		return -1
@@ -481,11 +480,11 @@ func FindDict[K comparable, V any](index []uint32, entries []DictEntry[K, V], ke
 	}
 }
 
-// findSlowly is FindDict for keys that are equal although == says that they are not: the
-// index leads to the entry by the stored form, or the order does.
+// findSlowly is FindDict for types with equal keys that Go's == tells apart. It compares keys in
+// their stored form, and searches by their order.
 func findSlowly[K comparable, V any](k *dictKey, err error, entries []DictEntry[K, V], key K) int {
 	if err != nil {
-		return -1 // of a damaged Dict: none of such keys is made
+		return -1 // only a damaged Dict gets here: no Dict with such keys is ever made
 	}
 	if i, found := placeDict(k, entries, key); found {
 		return i
@@ -493,7 +492,7 @@ func findSlowly[K comparable, V any](k *dictKey, err error, entries []DictEntry[
 	return -1
 }
 
-// placeDict returns where a key is, or would be, among the entries of a Dict.
+// placeDict returns the position that a key has, or would have, among the entries of a Dict.
 func placeDict[K comparable, V any](k *dictKey, entries []DictEntry[K, V], key K) (int, bool) {
 	return slices.BinarySearchFunc(entries, key, func(e DictEntry[K, V], key K) int {
 		return compareKeys(k, e.Key, key)

@@ -9,13 +9,13 @@ import (
 	"unsafe"
 )
 
-// What becomes of a Dict as JSON, in the compact form, and when types change.
+// Dicts as JSON, in the compact form, and in conversions.
 
-// maxNested bounds how deep Dicts nest in Dicts in what is read or written by recursion.
+// maxNested bounds the depth of Dicts in Dicts that recursive code reads or writes.
 const maxNested = 9000
 
-// isNamed reports whether a Dict is written as a JSON object: its keys are the names.
-// What begins with a dollar sign would be taken for something else.
+// isNamed reports whether a Dict is written as a JSON object, with its keys as the names. A name that
+// begins with a dollar sign rules that out: it would be read as $id, $ref or the like.
 func (t *Type) isNamed(entries unsafe.Pointer, n uintptr) bool {
 	if t.key.kind != String {
 		return false
@@ -29,8 +29,8 @@ func (t *Type) isNamed(entries unsafe.Pointer, n uintptr) bool {
 	return true
 }
 
-// mostWritten bounds what is written of a value in which Dicts share entries, which are written
-// for each of them: each of n Dicts can have the next one twice.
+// mostWritten bounds the bytes written for one value. Entries that Dicts share are written once for
+// each Dict, and each of n Dicts can contain the next one twice, which would be 2^n copies.
 func mostWritten(dst []byte, b Bounds) int { return len(dst) + 1<<20 + 64*int(b.Hi-b.Lo) }
 
 // dict writes the Dict at p.
@@ -75,8 +75,7 @@ func (w *printer) dict(t *Type, p unsafe.Pointer) error {
 	return nil
 }
 
-// dict stores a Dict: an object, an array of arrays of key and value, or null for one
-// without entries.
+// dict stores a Dict, from an object, an array of [key, value] arrays, or null for an empty Dict.
 func (d *parser) dict(t *Type, off uintptr, v any) error {
 	switch v := v.(type) {
 	case nil:
@@ -86,7 +85,7 @@ func (d *parser) dict(t *Type, off uintptr, v any) error {
 			return d.want("an array of arrays [key, value]", v)
 		}
 		at, err := d.placeDict(t, off, uintptr(len(v)))
-		for _, name := range slices.Sorted(maps.Keys(v)) { // as they were written: a $ref follows its $id
+		for _, name := range slices.Sorted(maps.Keys(v)) { // the order in which they were written, so that a $ref follows its $id
 			if err == nil {
 				err = d.string(at, name)
 			}
@@ -122,8 +121,8 @@ func (d *parser) dict(t *Type, off uintptr, v any) error {
 	return d.want("an array of arrays [key, value]", v)
 }
 
-// placeDict makes room for the n entries and the index of the Dict at an offset, and returns
-// where the entries go.
+// placeDict makes room for the n entries and the index of the Dict at an offset, and returns the
+// offset of the entries.
 func (d *parser) placeDict(t *Type, off, n uintptr) (uintptr, error) {
 	if d.depth++; d.depth > maxNested {
 		return 0, d.errorf("%v", ErrTooDeep)
@@ -188,7 +187,7 @@ func (u *unpacker) dict(t *Type, off uintptr) error {
 	}
 	e := t.entries.elem
 	if least := max(t.key.least()+t.elem.least(), 1); n > uintptr(len(u.b)-u.pos)/least && n > 1 {
-		return u.errorf("%d entries of %d bytes and more are expected, and %d bytes are left", n, least, len(u.b)-u.pos)
+		return u.errorf("want %d entries of at least %d bytes, got %d bytes", n, least, len(u.b)-u.pos)
 	}
 	at, err := u.d.placeDict(t, off, n)
 	if err != nil {
@@ -218,7 +217,7 @@ func (m *matcher) dict(path string, p *seen, a, b *Type) *conv {
 	entry.steps = []convField{{key, 0, 0}, {value, ae.fields[1].Offset, be.fields[1].Offset}}
 	entry.same = ae.size == be.size && ae.fields[1].Offset == be.fields[1].Offset
 	entries := &conv{code: convSlice, from: a.entries, to: b.entries, elem: entry, same: true}
-	for _, c := range []*conv{entry, entries} { // settle goes through them
+	for _, c := range []*conv{entry, entries} { // findSame visits them
 		m.order = append(m.order, &seen{conv: c})
 	}
 	return entries

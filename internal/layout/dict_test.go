@@ -15,7 +15,7 @@ import (
 	"unsafe"
 )
 
-// dict is what everheap.Dict is.
+// dict is declared as everheap.Dict is.
 type dict[K comparable, V any] struct {
 	_       DictOf[K, V]
 	index   []uint32
@@ -50,7 +50,7 @@ type folders struct {
 	Kids dict[string, folders]
 }
 
-// linked has pointers in the values of a Dict, and to itself.
+// linked has pointers in the values of a Dict, also to itself.
 type linked struct {
 	By   dict[int32, *linked]
 	Name string
@@ -85,7 +85,7 @@ func TestDict_RoundTrip(t *testing.T) {
 	}
 }
 
-// What is found is what a map has, also where it is stored.
+// dictModel compares lookups in a Dict and in its stored form with a map.
 func dictModel[K comparable](t *testing.T, r *region, keys func(i int) K) {
 	t.Helper()
 	for n := range 40 {
@@ -98,7 +98,7 @@ func dictModel[K comparable](t *testing.T, r *region, keys func(i int) K) {
 				t.Fatalf("of %d entries: %v is at %d", n, keys(i), at)
 			}
 			if !typeFor[K](t).Coded() && stored.find(keys(i)) != at {
-				t.Fatalf("of %d entries: %v is at %d where it is stored, not %d", n, keys(i), stored.find(keys(i)), at)
+				t.Fatalf("of %d entries: %v is at %d in the stored form, want %d", n, keys(i), stored.find(keys(i)), at)
 			}
 		}
 	}
@@ -145,7 +145,7 @@ func wantPanic(t *testing.T, want error, fn func()) {
 	fn()
 }
 
-// With and Without give what a map gives that is changed, with the same bytes.
+// WithDict and WithoutDict give the Dict of the changed map, byte for byte.
 func TestDict_With(t *testing.T) {
 	r := newRegion(t, 1<<20)
 	rng := random(t)
@@ -181,7 +181,7 @@ func TestDict_With(t *testing.T) {
 	}
 }
 
-// A Dict whose entries or index are not what they must be is damaged.
+// A Dict with wrong entries or a wrong index is damaged.
 func TestDict_Damage(t *testing.T) { // LY11
 	r := newRegion(t, 1<<20)
 	typ := typeFor[dict[float64, int]](t)
@@ -297,7 +297,7 @@ func TestDict_Compact(t *testing.T) {
 	}
 }
 
-// When types change, keys are put in order and hashed anew, and none may become another.
+// A conversion sorts and hashes the new keys, and refuses two keys that become equal.
 func TestDict_Convert(t *testing.T) {
 	type v1 struct {
 		Old  int8
@@ -367,7 +367,7 @@ func wantLine(t *testing.T, lines []string, want string) {
 	}
 }
 
-// A key must be one, and a part that cannot be stored is named.
+// A type that cannot be a key is refused, and the error names a part that cannot be stored.
 func TestDict_Refused(t *testing.T) {
 	type bad struct{ Attrs dict[string, chan int] }
 	_, err := For[bad]()
@@ -409,7 +409,7 @@ func init() {
 	addDict[int32, *linked]()
 }
 
-// The index finds what a map finds, whatever the hashes are.
+// The index finds every entry, whatever the hashes are.
 func TestDict_IndexOfAnyHashes(t *testing.T) {
 	for _, hash := range []func(i int) uint64{func(i int) uint64 { return 0 }, func(i int) uint64 { return ^uint64(0) }, func(i int) uint64 { return uint64(i) << 40 }} {
 		index := DictIndex(100, hash)

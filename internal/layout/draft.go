@@ -2,10 +2,10 @@ package layout
 
 import "fmt"
 
-// A Draft describes a type by other means than a Go type: it is read from text, for
-// instance. Drafts refer to each other as types do, and may form circles. Compile makes the
-// type that the Go compiler would make of it. Drafts of equal types without a name must be
-// the same Draft, as they are the same reflect.Type.
+// A Draft describes a type without a Go type; it can be read from text, for instance. Drafts refer to
+// each other as types do, and may form cycles. Compile makes the type that the Go compiler would
+// make. Drafts of equal types without a name must be the same Draft, as they are the same
+// reflect.Type.
 type Draft struct {
 	Kind   Kind
 	Name   string // package-qualified, as in forum.User; empty for types without a name
@@ -15,7 +15,7 @@ type Draft struct {
 	Fields []DraftField // of a struct, and of a type that is coded by its own methods
 }
 
-// DraftField is a field of a struct; one that is called _ only takes room.
+// DraftField is a field of a struct; a field named _ only takes room.
 type DraftField struct {
 	Name string
 	Tag  string // the value of the struct tag "everheap"
@@ -25,7 +25,7 @@ type DraftField struct {
 // DraftError says why a draft is not a type that can be stored.
 type DraftError struct {
 	At     *Draft
-	Advice string // what to do, as an imperative, or what is wrong
+	Advice string // what to do, as an imperative; or what is wrong
 }
 
 // Error implements error.
@@ -71,16 +71,16 @@ func (d *Draft) Compile() (*Type, error) {
 	return t, nil
 }
 
-// badKey says what is wrong with the keys of a map that cannot be keys.
+// badKey says why a type cannot be the key of a map.
 func badKey(t *Type) string {
 	what := " holds pointers or slices; use strings, numbers and structs of those as keys"
 	if _, bad := t.offender(func(u *Type) bool { return u.kind != Interface }); bad != nil {
-		what = " has an interface, which says only with each value what it is; use strings, numbers and structs of those as keys, and have the interface in the value"
+		what = " has an interface, whose concrete type is known only with each value; use strings, numbers and structs of those as keys, and put the interface into the value"
 	}
 	return "its key type " + t.String() + what
 }
 
-// keyAdvice returns what is wrong with the keys of a handle of a map, as advice, or "".
+// keyAdvice returns what is wrong with the key type of a map's handle, as advice, or "".
 func (t *Type) keyAdvice() string {
 	switch {
 	case t.key == nil:
@@ -151,8 +151,7 @@ func (c *drafting) layOut(d *Draft, depth int) error {
 	return err
 }
 
-// structure lays out a struct. Of a type that is coded by its own methods only the size
-// counts.
+// structure lays out a struct. For a type that is coded by its own methods only the size counts.
 func (c *drafting) structure(d *Draft, t *Type, depth int) error {
 	end, last := uintptr(0), uintptr(1)
 	t.align = 1
@@ -162,7 +161,7 @@ func (c *drafting) structure(d *Draft, t *Type, depth int) error {
 			return err
 		}
 		if names[f.Name] {
-			return &DraftError{d, fmt.Sprintf("rename a field: there are two with the name %s", f.Name)}
+			return &DraftError{d, fmt.Sprintf("rename a field: two fields have the name %s", f.Name)}
 		}
 		if advice := checkTag(f.Tag); advice != "" {
 			return &DraftError{d, advice}
@@ -179,7 +178,7 @@ func (c *drafting) structure(d *Draft, t *Type, depth int) error {
 		}
 	}
 	if end > 0 && last == 0 {
-		end++ // the address of the last field is inside
+		end++ // the address of the last field then lies inside the struct
 	}
 	t.size = alignUp(end, t.align)
 	if d.Kind != Struct {

@@ -22,17 +22,19 @@ var (
 	// ErrTooDeep: a value nests too deeply to be written as JSON.
 	ErrTooDeep = errors.New("everheap: value nests deeper than 9,000 levels and cannot be written as JSON; use a List instead of a linked list")
 
-	// ErrTooShared: a value is written in full for each Dict that shares entries, and that is too much.
+	// ErrTooShared: Dicts of a value share entries, which are written in full for each Dict, and the
+	// result would be too long.
 	ErrTooShared = errors.New("everheap: value has Dicts that share entries so often that it would be written as more than 64 times its size; use pointers to what is shared")
 )
 
-// UnstorableError says that a type cannot be stored, or not in this role, and what to use instead.
+// UnstorableError says that a type cannot be stored, or cannot be used in a role, and what to use
+// instead.
 type UnstorableError struct {
 	Type   string // the type that was asked for
 	Path   string // the path of the offending field in it; empty if it is the type itself
 	Field  string // the type of that field
 	Advice string // what to do, as an imperative
-	final  bool   // also if a type that contains it has methods to store it by
+	final  bool   // methods of a containing type do not make it storable
 }
 
 // Error returns the path of the field, its type and the advice.
@@ -59,7 +61,7 @@ func (e *KeyError) Error() string {
 		at = fmt.Sprintf(": field %s (%s)", e.Path, e.Field)
 	}
 	if e.Open && e.Role != orderedRole {
-		return fmt.Sprintf("everheap: type %s%s cannot be %s, as an interface says only with each value what it is; use strings, numbers, time.Time, and arrays and structs of those, and have the interface in the value", e.Type, at, e.Role)
+		return fmt.Sprintf("everheap: type %s%s cannot be %s, as the concrete type of an interface is known only with each value; use strings, numbers, time.Time, and arrays and structs of those, and put the interface into the value", e.Type, at, e.Role)
 	}
 	numbers := "numbers"
 	if e.Role == orderedRole {
@@ -83,13 +85,13 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("everheap: damaged value of type %s at byte %d: %s; run everheap check", e.Type, e.Offset, e.What)
 }
 
-// JSONError says why a JSON text is not a value of a type.
+// JSONError says why a JSON text is not a valid value of a type.
 type JSONError struct {
 	Type string // the type that was expected
 	Path string // the path of the field; empty for the value itself
 	What string // "want a number, got a string"
 
-	Unknown string // the name of a concrete type, if that is what is wrong
+	Unknown string // set if the error is an unknown concrete type: its name
 }
 
 // Error returns the path and what was wanted.

@@ -32,11 +32,12 @@ func TestSameModule(t *testing.T) {
 		}
 	}
 	if isStandard("shop/model") || isStandard("main") || isStandard("example.com/net") || !isStandard("net/url") || !isStandard("time") {
-		t.Error("packages of the standard library are not told")
+		t.Error("packages of the standard library are not recognised")
 	}
 }
 
-// A type of another module with hidden pointers is found in whatever a field makes of it.
+// stranger finds a type of another module with hidden pointers by value, behind a pointer and in a
+// slice.
 func TestStranger(t *testing.T) {
 	for _, c := range []struct {
 		field reflect.Type
@@ -47,7 +48,7 @@ func TestStranger(t *testing.T) {
 		{reflect.TypeFor[[3]list.Element](), true},
 		{reflect.TypeFor[url.URL](), false},            // its pointers are exported
 		{reflect.TypeFor[*regexp.Regexp](), false},     // it has methods
-		{reflect.TypeFor[netip.Addr](), false},         // so are all of netip
+		{reflect.TypeFor[netip.Addr](), false},         // all types of netip have methods
 		{reflect.TypeFor[unique.Handle[int]](), true},  // refused by name before
 		{reflect.TypeFor[*node](), false},              // of the same module
 		{reflect.TypeFor[struct{ p *int }](), false},   // of the struct itself
@@ -62,7 +63,7 @@ func TestStranger(t *testing.T) {
 	}
 }
 
-// Structs of the standard library with hidden pointers are refused with the field.
+// Structs of the standard library with hidden pointers are refused; the error names the field.
 func TestOf_HiddenPointers(t *testing.T) {
 	_, err := For[struct{ At *list.Element }]()
 	var u *UnstorableError

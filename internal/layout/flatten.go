@@ -15,23 +15,23 @@ type Target struct {
 
 var errTarget = errors.New("everheap: internal: value does not fit the block that was allocated for it")
 
-// flattener places the parts of a value in a block. Only the write view is
-// touched, as bytes and words (LY2); ro serves to compute the addresses stored.
+// flattener places the parts of a value in a block. It writes through the write view only, as bytes
+// and words (LY2); it uses ro to compute the addresses to store.
 type flattener struct {
 	rw   unsafe.Pointer
 	ro   uintptr
 	cur  uintptr // offset of the next owned byte
 	end  uintptr // of the owned part
-	home uintptr // what empty, non-nil slices refer to
+	home uintptr // the address that empty, non-nil slices refer to
 	ids  *identity
 
 	codes *codes // nil: the source is in its stored form
 }
 
-// Flatten copies the value at src into a block: its fixed part to fixedOff, what it
-// owns to the ownedLen bytes at ownedOff, as Measure counted them. Both offsets are
-// 8-aligned. If the value changed since, the error is ErrChanged and the contents of
-// the two parts are undefined; nothing else is ever written.
+// Flatten copies the value at src into a block: its fixed part to fixedOff, and the parts it owns to
+// the ownedLen bytes at ownedOff, as Measure counted them. Both offsets are 8-aligned. If the value
+// has changed since Measure, the error is ErrChanged and the contents of the two areas are undefined.
+// Flatten writes nowhere else.
 func (t *Type) Flatten(d Target, fixedOff, ownedOff, ownedLen uintptr, src unsafe.Pointer) error {
 	if !(Bounds{0, d.Size}).holds(fixedOff, t.size) || !(Bounds{0, d.Size}).holds(ownedOff, ownedLen) {
 		return errTarget
@@ -39,7 +39,7 @@ func (t *Type) Flatten(d Target, fixedOff, ownedOff, ownedLen uintptr, src unsaf
 	return t.flatten(pointerAt(d.RW), d.RO, fixedOff, ownedOff, ownedLen, src, nil)
 }
 
-// flatten is Flatten with the write view as a pointer, which may be Go memory without pointers.
+// flatten is Flatten with the write view as a pointer, which may point to Go memory without pointers.
 func (t *Type) flatten(rw unsafe.Pointer, ro, fixedOff, ownedOff, ownedLen uintptr, src unsafe.Pointer, codes *codes) error {
 	move(unsafe.Add(rw, fixedOff), src, t.size)
 	if len(t.ops) == 0 {
@@ -99,7 +99,7 @@ func (f *flattener) each(t *Type, src unsafe.Pointer, at, n uintptr) error {
 }
 
 // run executes the program of t, whose bytes were already moved to offset at.
-// Each header is read once, so that what is checked is what is used (LY3).
+// It reads each header once, so that it uses the words that it checked (LY3).
 func (f *flattener) run(t *Type, src unsafe.Pointer, at uintptr) error {
 	for i := range t.ops {
 		o := &t.ops[i]
@@ -129,7 +129,7 @@ func (f *flattener) run(t *Type, src unsafe.Pointer, at uintptr) error {
 				return ErrChanged
 			}
 		case opTime:
-			u := (*(*time.Time)(p)).UTC() // drops the monotonic reading as well
+			u := (*(*time.Time)(p)).UTC() // UTC also drops the monotonic reading
 			*(*[3]uint64)(to) = *(*[3]uint64)(unsafe.Pointer(&u))
 		case opPad:
 			clearBytes(to, o.n)
@@ -174,7 +174,8 @@ func (f *flattener) slice(t *Type, h header, to unsafe.Pointer) bool {
 	return true
 }
 
-// elements places the n elements at data, unless that was done before, and returns their offset.
+// elements places the n elements at data, unless they have their place already, and returns their
+// offset.
 func (f *flattener) elements(t *Type, data unsafe.Pointer, n uintptr) (uintptr, bool) {
 	e := t.elem
 	if !t.ident {
@@ -202,7 +203,7 @@ func (f *flattener) elements(t *Type, data unsafe.Pointer, n uintptr) (uintptr, 
 	return off, true
 }
 
-// pointer stores the address of the copy of what data points at.
+// pointer stores the address of the copy of the target of data.
 func (f *flattener) pointer(t *Type, data, to unsafe.Pointer) bool {
 	e := t.elem
 	if data == nil {

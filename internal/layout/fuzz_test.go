@@ -29,7 +29,7 @@ func random(t *testing.T) *rand.Rand {
 type generator struct {
 	data []byte
 	pool map[reflect.Type][]reflect.Value // pointers and slices made so far, to share
-	left int                              // values that may still be made
+	left int                              // how many more values may be made
 }
 
 func (g *generator) byte() int {
@@ -58,7 +58,7 @@ var catalogue = []reflect.Type{
 	reflect.TypeFor[profile](), reflect.TypeFor[key](), reflect.TypeFor[time.Duration](), reflect.TypeFor[twisted](),
 }
 
-// twisted reaches itself in every way there is.
+// twisted reaches itself in every possible way.
 type twisted struct {
 	A  []*twisted
 	B  **twisted
@@ -140,7 +140,7 @@ func (g *generator) fill(v reflect.Value) {
 func (g *generator) float() float64 {
 	f := math.Float64frombits(g.uint64())
 	if f != f {
-		return 0.5 // DeepEqual finds NaN different from itself
+		return 0.5 // reflect.DeepEqual says that NaN differs from itself
 	}
 	return f
 }
@@ -300,7 +300,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// tryAll attaches the bytes, and uses the value in every way if that works.
+// tryAll attaches the bytes, and if that succeeds uses the value in every way.
 func tryAll(t *testing.T, typ *Type, img []byte) {
 	d, err := typ.Attach(img)
 	if err != nil {
@@ -339,7 +339,7 @@ func useAll(t *testing.T, typ *Type, p unsafe.Pointer, b Bounds) {
 	}
 }
 
-// moveAway moves a copy of a value a little further, and back: it is what it was.
+// moveAway moves a copy of a value to another address and back, and verifies that it is unchanged.
 func moveAway(t *testing.T, typ *Type, p unsafe.Pointer, b Bounds) error {
 	before := bytes.Clone(bytesAt(p, b.Hi-b.Lo))
 	mem := make([]uint64, len(before)/8+1)
@@ -383,7 +383,7 @@ func FuzzAttach(f *testing.F) {
 	})
 }
 
-// checkDamaged flips bytes of a stored value: all must end in an error or an answer.
+// checkDamaged flips bytes of a stored value: every operation must return an error or an answer.
 func checkDamaged(t *testing.T, r *region, data []byte, flips []byte) {
 	typ, v, err := generate(data)
 	if err != nil {

@@ -14,38 +14,38 @@ import (
 	"unsafe"
 )
 
-// A field of an interface type has values of any concrete type that the program has
-// registered. Go's interface is two words that mean something in one process only, so the
-// value of the program differs from the stored one (LY9), which is coded: a word, which is 0
-// for nil, or the address of a coded part. Its bytes are an envelope: the name by which the
-// concrete type is registered, the descriptor of that type, and the value, detached.
+// A field of an interface type can hold values of any concrete type that the program has registered.
+// Go's interface is two words that have a meaning in one process only. So the stored value differs
+// from the program's value (LY9): it is coded, as a word that is 0 for nil, or the address of a coded
+// part. Its bytes are an envelope: the name by which the concrete type is registered, the descriptor
+// of that type, and the value, detached.
 //
 //	4 bytes  length of the name        4 bytes  length of the descriptor
 //	the name, the descriptor, zeros up to a multiple of 8 bytes, the detached value
 //
-// Why the descriptor is in each of them. The type of the collection could list the concrete
-// types: but then to register one more would be to change the types of all collections that
-// could have it, in each program, and a program that lacks one could not open them. Or the
-// value could name one of the types of the space: but then its bytes would mean nothing
-// without the space, and journals, backups, salvage and whoever watches would need it to read
-// one. As it is, the type of a field is that there is an interface, and nothing else; who has
-// never heard of a concrete type can check a value, follow its handles and print it; and a
-// value is written as it was read. That costs the bytes: six for an int, and for a struct its
-// name and those of its fields.
+// Why each envelope contains the descriptor. There are two other designs. The type of the collection
+// could list the concrete types: but then registering another concrete type would change the type of
+// every collection that could hold it, in every program, and a program that lacks one of the concrete
+// types could not open them. Or the value could refer to a type that the space stores: but then its
+// bytes would mean nothing without the space, and journals, backups, salvage and watchers would need
+// the space to read a value. With the descriptor in the envelope, the type of a field says only that
+// it is an interface. A program without the concrete type can check a value, follow its handles and
+// print it, and writes it back unchanged. The price is the bytes: six for an int; for a struct its
+// name and the names of its fields.
 //
-// A concrete value is one of its own: what it shares by pointers with the rest becomes two,
-// as with maps, and a cycle that leads through an interface is refused. What is in it changes
-// its type when it is read (Registered.convert), by what the program has registered.
+// A concrete value is a value by itself. A part that it shares by pointers with the rest of the value
+// is stored twice, as with maps, and a cycle through an interface is refused. When the program has
+// registered another type by the name, the value is converted as it is read (Registered.convert).
 //
-// The value in an envelope is read from a copy, one for each envelope that it is in: so they
-// nest no more than maxEnveloped deep.
+// Reading copies the value once for each envelope around it; therefore envelopes nest at most
+// maxEnveloped deep.
 
 const (
 	envelopeHead   = 8
 	maxEnveloped   = 500     // envelopes in envelopes
 	maxTypeName    = 1 << 12 // bytes of the name of a concrete type
-	maxDescriptors = 1 << 12 // that are kept decoded, and names that are remembered
-	maxResealed    = 1 << 28 // bytes of what interfaces of one value share
+	maxDescriptors = 1 << 12 // descriptors kept decoded, and names remembered
+	maxResealed    = 1 << 28 // bytes that interfaces of one value share
 )
 
 var (
@@ -55,16 +55,17 @@ var (
 	// ErrCyclicInterface: a value contains itself by way of an interface.
 	ErrCyclicInterface = errors.New("everheap: value contains itself by way of an interface; use pointers to concrete types, or a Ref")
 
-	// ErrResealed: interfaces share what is stored once for each of them, and that is too much.
+	// ErrResealed: interfaces share data that is stored once for each of them, and the copies are too
+	// many bytes.
 	ErrResealed = errors.New("everheap: what several interfaces of the value share takes more than 256 MiB, as it is stored once for each; use pointers to concrete types, or a Ref")
 )
 
-// ConcreteError says that a program cannot have a value in an interface: it has not registered
-// the concrete type, or registered it as something else.
+// ConcreteError says that the program cannot store or read a value in an interface: it has not
+// registered the concrete type, or has registered a different one.
 type ConcreteError struct {
 	Interface string   // the type of the field
-	Concrete  string   // the concrete type: of the program if it is to be stored, else its registered name
-	What      string   // is wrong, and what to do
+	Concrete  string   // when storing, the program's type; when reading, its registered name
+	What      string   // what is wrong and what to do, as the rest of a sentence
 	Lines     []string // if not nil: how the stored type differs from the registered one
 }
 
@@ -82,16 +83,16 @@ type Registered struct {
 	converts *sync.Map // *Conversion by the stored *Type
 }
 
-// registry are the concrete types of the program, and what it has seen of others.
+// registry has the concrete types of the program, and the foreign ones that it has met.
 var registry = struct {
 	sync.RWMutex
 	names       map[string]*Registered
 	types       map[reflect.Type]*Registered
 	descriptors map[string]*Type // by the stored form
-	foreign     map[string]*Type // that were printed, by name
+	foreign     map[string]*Type // types met in values without their Go types, by name
 }{names: map[string]*Registered{}, types: map[reflect.Type]*Registered{}, descriptors: map[string]*Type{}, foreign: map[string]*Type{}}
 
-// Those of Go are registered, as most values of an any are of such types.
+// Go's own types are registered: most values of an any have such a type.
 func init() {
 	for name, rt := range map[string]reflect.Type{
 		"[]byte": reflect.TypeFor[[]byte](), "[]string": reflect.TypeFor[[]string](), "[]int": reflect.TypeFor[[]int](), "[]float64": reflect.TypeFor[[]float64](),
@@ -107,19 +108,19 @@ func init() {
 	}
 }
 
-// Register lets interfaces hold values of a concrete type, which is stored by the name; by ""
-// it is that of Go, such as *forum.User. evolve and steps say how values that were stored as
-// another type of the name are read. Registering a type again is nothing, unless that is said.
-// Errors: the type is an interface, or has another name, or another type has the name.
+// Register lets interfaces hold values of a concrete type, which is stored under the name; "" stands
+// for the name in Go, such as *forum.User. evolve and steps say how to read values that were stored
+// with another type of that name. Registering a type again has no effect, unless evolve or steps are
+// given. Errors: the type is an interface, or has another name, or another type has the name.
 func Register(rt reflect.Type, name string, evolve bool, steps []*Step) error {
 	if name == "" {
 		name = rt.String()
 	}
 	switch {
 	case rt.Kind() == reflect.Interface:
-		return fmt.Errorf("%s is an interface; register the concrete types that are in it", rt)
+		return fmt.Errorf("%s is an interface; register the concrete types of its values", rt)
 	case len(name) > maxTypeName || !utf8.ValidString(name):
-		return fmt.Errorf("the name of %s has more than %d bytes or is no UTF-8; give it another one", rt, maxTypeName)
+		return fmt.Errorf("the name of %s has more than %d bytes or is not UTF-8; give it another name", rt, maxTypeName)
 	}
 	registry.Lock()
 	defer registry.Unlock()
@@ -184,7 +185,7 @@ func descriptorOf(b []byte) (*Type, error) {
 	return t, nil
 }
 
-// learn remembers the type of a name, for who prints a value and will parse one like it.
+// learn remembers the type of a name, for a program that prints a value and later parses one like it.
 func learn(name string, t *Type) {
 	registry.RLock()
 	have := registry.foreign[name]
@@ -200,8 +201,9 @@ func learn(name string, t *Type) {
 	registry.foreign[strings.Clone(name)] = t
 }
 
-// concrete returns the type that a name means here: the registered one, or that which was seen
-// last; nil if there is none. The error is that of a registered type that cannot be stored.
+// concrete returns the type of a name in this program: the registered type, or the type that the
+// program met last under that name; nil if it knows neither. The error is that of a registered type
+// that cannot be stored.
 func concrete(name string) (*Type, error) {
 	if r := registeredName(name); r != nil {
 		return Of(r.rt)
@@ -211,15 +213,15 @@ func concrete(name string) (*Type, error) {
 	return registry.foreign[name], nil
 }
 
-// KnowsConcrete reports whether a name is that of a concrete type that is registered, or that
-// was met in a value without its Go type.
+// KnowsConcrete reports whether the program knows a concrete type of that name: registered, or met in
+// a value without its Go type.
 func KnowsConcrete(name string) bool {
 	t, err := concrete(name)
 	return t != nil || err != nil
 }
 
-// UnknownConcrete returns the name of a concrete type that ParseJSON or ParseCompact do not
-// know, if that is their error, else "".
+// UnknownConcrete returns the concrete type that ParseJSON or ParseCompact did not know, if err says
+// so, else "".
 func UnknownConcrete(err error) string {
 	if e := (*JSONError)(nil); errors.As(err, &e) {
 		return e.Unknown
@@ -233,10 +235,10 @@ func UnknownConcrete(err error) string {
 // fillInterface completes the type of an interface.
 func (c *compiler) fillInterface(t *Type, rt reflect.Type) error {
 	if !isImplemented(rt) {
-		return c.refuse(rt, "name the concrete types first, by everheap.Register: none that is registered implements it")
+		return c.refuse(rt, "call everheap.Register for its concrete types first: no registered type implements it")
 	}
 	if t.kind = Interface; t.name == "" {
-		t.name = rt.Name() // of error, which has no package
+		t.name = rt.Name() // error has no package
 	}
 	return nil
 }
@@ -249,8 +251,8 @@ type envelope struct {
 	image []byte // the detached value
 }
 
-// openEnvelope returns what is in an envelope, but for the value, which is not checked. It
-// accepts any bytes; what is wrong with them, or "".
+// openEnvelope returns the parts of an envelope; it does not check the value. It accepts any bytes;
+// what says what is wrong with them, or is "".
 func openEnvelope(b []byte) (e envelope, what string) {
 	if len(b) < envelopeHead {
 		return e, "an interface without a type"
@@ -267,20 +269,20 @@ func openEnvelope(b []byte) (e envelope, what string) {
 		}
 	}
 	if !utf8.Valid(b[envelopeHead:][:name]) {
-		return e, "an interface with a type whose name is no UTF-8"
+		return e, "an interface with a type whose name is not UTF-8"
 	}
 	e.name = unsafe.String(&b[envelopeHead], int(name))
 	e.bytes, e.image = b[envelopeHead+name:end], b[at:]
 	t, err := descriptorOf(e.bytes)
 	if err != nil {
-		return e, "an interface with a type that is none: " + err.Error()
+		return e, "an interface with a damaged type: " + err.Error()
 	}
 	e.typ = t
 	return e, ""
 }
 
-// sealed returns the envelope of a value of t that has size bytes detached, and these, which
-// are zero still.
+// sealed returns an envelope for a value of t that has size bytes detached, and the part of it for
+// those bytes, which is still zero.
 func sealed(name string, t *Type, size uintptr) (b, image []byte) {
 	descriptor := t.Encode()
 	at := alignUp(envelopeHead+uintptr(len(name)+len(descriptor)), 8)
@@ -292,11 +294,11 @@ func sealed(name string, t *Type, size uintptr) (b, image []byte) {
 	return b, b[at:]
 }
 
-// nesting knows the interfaces that a value of the program is in, and those that were met.
+// nesting knows the interfaces around the value that is being sealed, and all interfaces met so far.
 type nesting struct {
-	path     map[mention]bool // those that are open
+	path     map[mention]bool // the interfaces around the current value
 	met      map[mention]bool
-	resealed int // bytes of those that were met again
+	resealed int // bytes of the interfaces that were met again
 }
 
 // mention is what an interface holds: the type and the word of the value.
@@ -305,7 +307,7 @@ type mention struct {
 	data unsafe.Pointer
 }
 
-// seal returns the envelope of the variable of the program at p; nil of nil.
+// seal returns the envelope of the variable of the program at p; nil if the interface is nil.
 func (m *measurer) seal(t *Type, p unsafe.Pointer) ([]byte, error) {
 	if t.rt == nil {
 		return nil, errNoGoType
@@ -327,7 +329,7 @@ func (m *measurer) seal(t *Type, p unsafe.Pointer) ([]byte, error) {
 	}
 	c := reflect.New(r.rt)
 	c.Elem().Set(in)
-	if !typ.coded { // it has no interfaces
+	if !typ.coded { // it contains no interfaces
 		return typ.sealAs(r.name, c.UnsafePointer(), &measurer{})
 	}
 	if m.nest == nil {
@@ -368,7 +370,7 @@ func (t *Type) sealAs(name string, p unsafe.Pointer, m *measurer) ([]byte, error
 	return b, err
 }
 
-// codesOr returns the codes that were measured, and never those of a stored value.
+// codesOr returns the measured codes, and never nil, which would mean a stored value.
 func (m *measurer) codesOr() *codes {
 	if m.codes == nil {
 		return &codes{}
@@ -386,11 +388,11 @@ func resealed(name string, t *Type, p unsafe.Pointer, b Bounds) ([]byte, error) 
 	return made, t.DetachTo(image, p, b)
 }
 
-// value returns the value of an envelope, whose parts lie within it; what is in the envelopes
-// that are in it is not checked.
+// value returns the value of an envelope. Its parts lie within the envelope; the contents of inner
+// envelopes are not checked.
 func (e *envelope) value() (*Detached, error) { return e.typ.attach(e.image, nil, false) }
 
-// unseal makes the interface at to one with the value in an envelope. The address is not kept.
+// unseal stores the value of an envelope in the interface at the address to. It does not keep the address.
 func (c *copier) unseal(t *Type, to unsafe.Pointer, b []byte) error {
 	e, what := openEnvelope(b)
 	if what != "" {
@@ -401,7 +403,7 @@ func (c *copier) unseal(t *Type, to unsafe.Pointer, b []byte) error {
 	}
 	r := registeredName(e.name)
 	if r == nil {
-		return &ConcreteError{Interface: t.String(), Concrete: strings.Clone(e.name), What: "cannot be read: no type of that name is registered; register it by everheap.Register, or everheap.RegisterName"}
+		return &ConcreteError{Interface: t.String(), Concrete: strings.Clone(e.name), What: "cannot be read: no type of that name is registered; call everheap.Register, or everheap.RegisterName"}
 	}
 	if !r.rt.Implements(t.rt) {
 		return &ConcreteError{Interface: t.String(), Concrete: r.name, What: "cannot be read: " + r.rt.String() + ", which is registered by that name, does not implement the interface"}
@@ -429,8 +431,8 @@ func (c *copier) unseal(t *Type, to unsafe.Pointer, b []byte) error {
 	return nil
 }
 
-// convert makes a value of the program's type of one that was stored as another type of the
-// same name.
+// convert turns a value that was stored with another type of the same name into a value of the
+// program's type.
 func (r *Registered) convert(t *Type, e *envelope, typ *Type, d *Detached) (*Detached, error) {
 	c, ok := r.converts.Load(e.typ)
 	if !ok {
@@ -439,7 +441,7 @@ func (r *Registered) convert(t *Type, e *envelope, typ *Type, d *Detached) (*Det
 	how := c.(*Conversion)
 	if !how.Possible(r.evolve) {
 		return nil, &ConcreteError{Interface: t.String(), Concrete: r.name, Lines: how.Lines(),
-			What: "was stored as another type than the program has registered; everheap.Register it with everheap.Evolve() or everheap.Migrate"}
+			What: "was stored with another type than the registered one; everheap.Register it with everheap.Evolve() or everheap.Migrate"}
 	}
 	x := how.NewConverter()
 	made, err := x.Convert(d.Pointer(), d.Bounds())
@@ -458,7 +460,7 @@ func (r *Registered) convert(t *Type, e *envelope, typ *Type, d *Detached) (*Det
 	return out, err
 }
 
-// envelope checks the envelope of the interface at p, and walks through the value.
+// envelope checks the envelope of the interface at p, and walks the value in it.
 func (w *walker) envelope(t *Type, p unsafe.Pointer) error {
 	b := codedBytes(p)
 	if b == nil {
@@ -484,7 +486,7 @@ func (w *walker) envelope(t *Type, p unsafe.Pointer) error {
 		runtime.KeepAlive(d)
 	}
 	if damaged := (*DamageError)(nil); errors.As(err, &damaged) {
-		return damage(t, w.b, p, "an interface with a value of type "+damaged.Type+" that is none: "+damaged.What)
+		return damage(t, w.b, p, "an interface with a value of type "+damaged.Type+" that is damaged: "+damaged.What)
 	}
 	return err
 }

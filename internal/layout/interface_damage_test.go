@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// Whatever bytes there are in an envelope: they are damage, or a value that is used in every way.
+// Any bytes in an envelope are damage, or a value that can be used in every way.
 func TestInterface_Damage(t *testing.T) {
 	v := someDrawing()
 	typ := typeFor[drawing](t)
@@ -31,7 +31,7 @@ func TestInterface_Damage(t *testing.T) {
 			}
 			b := bytes.Clone(img)
 			b[at] ^= bit
-			// Once: a key whose bytes are now those of an address is in order or not by where
+			// Attach once only: the bytes of a key may now be an address, and then its order depends on where
 			// the copy lies.
 			d, err := typ.Attach(b)
 			if err != nil {
@@ -52,11 +52,11 @@ func TestInterface_Damage(t *testing.T) {
 		}
 	}
 	if damaged == 0 {
-		t.Error("nothing is damage")
+		t.Error("no change of a byte is damage")
 	}
 }
 
-// An envelope whose type does not fit its value, or that has none, is damage.
+// An envelope without a type, or with a type that does not fit its value, is damage.
 func TestInterface_DamagedType(t *testing.T) {
 	r := newRegion(t, 1<<20)
 	typ := typeFor[any](t)

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// What becomes of an interface as JSON and in the compact form.
+// Interfaces as JSON and in the compact form.
 
 // enveloped writes the interface at p: the name of the concrete type, and the value.
 func (w *printer) enveloped(p unsafe.Pointer) (err error) {
@@ -46,7 +46,7 @@ func (d *parser) enveloped(t *Type, off uintptr, v any) error {
 	value, has := object["value"]
 	switch {
 	case !named || !has || len(object) != 2:
-		return d.errorf("want %s, got another object", want)
+		return d.errorf("want %s, got a different object", want)
 	case d.nested >= maxEnveloped:
 		return d.errorf("%v", ErrEnveloped)
 	}
@@ -63,7 +63,7 @@ func (d *parser) enveloped(t *Type, off uintptr, v any) error {
 	defer func() { d.path = d.path[:len(d.path)-1] }()
 	in := parser{root: typ, nested: d.nested + 1}
 	made, err := in.whole(value, false)
-	if e, ok := err.(*JSONError); ok { // its path goes on from here
+	if e, ok := err.(*JSONError); ok { // its path continues this one
 		step := e.Path
 		if step != "" && step[0] != '[' {
 			step = "." + step
@@ -167,7 +167,7 @@ func (u *unpacker) enveloped(off uintptr) error {
 		return err
 	}
 	if len(name) == 0 || len(name) > maxTypeName {
-		return in.errorf("the name of a type has %d bytes", len(name))
+		return in.errorf("want a shorter name of a type, got %d bytes", len(name))
 	}
 	value := unpacker{b: in.b, pos: in.pos}
 	value.d = parser{root: typ, nested: u.d.nested + 1}

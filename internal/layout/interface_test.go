@@ -85,8 +85,8 @@ func init() {
 	addDict[string, any]()
 }
 
-// fillInterface puts a value of a registered type into an interface. It shares nothing, as
-// what interfaces share is not kept so.
+// fillInterface puts a value of a registered type into an interface. The value shares no parts, since
+// a round trip does not keep parts that interfaces share.
 func (g *generator) fillInterface(v reflect.Value) {
 	c := g.byte()
 	if c < 50 {
@@ -146,7 +146,7 @@ func TestInterface_RoundTrip(t *testing.T) {
 	n := &node{Name: "n"}
 	n.Next = n
 	if got := trip(t, r, &struct{ X any }{n}); got.X.(*node).Next != got.X.(*node) {
-		t.Error("a cycle in an interface is none")
+		t.Error("a cycle inside an interface is broken")
 	}
 	var deep any
 	for range maxEnveloped - 1 {
@@ -164,11 +164,11 @@ func TestInterface_RoundTrip(t *testing.T) {
 	}
 }
 
-// What cannot be stored is refused before anything is, and named.
+// An unstorable value in an interface is refused before anything is stored; the error names its type.
 func TestInterface_Refused(t *testing.T) {
 	type unknown interface{ Nobody() }
 	_, err := For[struct{ A []unknown }]()
-	if err == nil || !strings.Contains(err.Error(), "field A[] (layout.unknown) cannot be stored; name the concrete types first, by everheap.Register") {
+	if err == nil || !strings.Contains(err.Error(), "field A[] (layout.unknown) cannot be stored; call everheap.Register for its concrete types first") {
 		t.Errorf("got %v", err)
 	}
 	type odd struct{ X int }
@@ -206,7 +206,7 @@ func TestInterface_Refused(t *testing.T) {
 	}
 	for _, err := range []error{typeFor[any](t).KeyError(), typeFor[struct{ A [2]shape }](t).KeyError(), typeFor[shape](t).OrderError()} {
 		if err == nil {
-			t.Error("an interface is a key")
+			t.Error("an interface is accepted as a key")
 		}
 	}
 	if _, err := For[map[any]int](); err == nil {
@@ -217,8 +217,8 @@ func TestInterface_Refused(t *testing.T) {
 	}
 }
 
-// What is shared by interfaces that share interfaces is stored once for each way to it, and
-// refused where that has no end.
+// A part that interfaces share is stored once for each path to it; the value is refused when the
+// copies grow without end.
 func TestInterface_SharedTooOften(t *testing.T) {
 	var v any = strings.Repeat("x", 1<<10)
 	for range 40 {
@@ -241,7 +241,7 @@ func TestInterface_Register(t *testing.T) {
 		{reflect.TypeFor[other](), "TestInterface_Register", `layout.one and layout.other would both be stored as "TestInterface_Register"`},
 		{reflect.TypeFor[one](), "", `layout.one is registered as "TestInterface_Register" and as "layout.one"`},
 		{reflect.TypeFor[shape](), "", "layout.shape is an interface"},
-		{reflect.TypeFor[other](), "\xff", "no UTF-8"},
+		{reflect.TypeFor[other](), "\xff", "not UTF-8"},
 	} {
 		if err := Register(c.rt, c.name, false, nil); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %s", err, c.want)
@@ -249,7 +249,7 @@ func TestInterface_Register(t *testing.T) {
 	}
 }
 
-// forget takes a type out of the registry for a while.
+// forget removes a type from the registry until back is called.
 func forget(name string) (back func()) {
 	r := registeredName(name)
 	registry.Lock()
@@ -263,8 +263,8 @@ func forget(name string) (back func()) {
 	}
 }
 
-// A program that has not registered a concrete type cannot have it, and names it; without its
-// Go type it is checked, printed, parsed and changed.
+// A program that has not registered a concrete type cannot read a value of it; the error names the
+// type. Without the Go type the value can be checked, printed, parsed and changed.
 func TestInterface_Unregistered(t *testing.T) {
 	r := newRegion(t, 1<<20)
 	v := struct {
@@ -317,7 +317,7 @@ func TestInterface_JSONErrors(t *testing.T) {
 	typ := typeFor[drawing](t)
 	for text, want := range map[string]string{
 		`{"Main":5}`:                                                          `field Main: want null or {"type": "…", "value": …}, got the number 5`,
-		`{"Main":{"type":"circle"}}`:                                          `field Main: want null or {"type": "…", "value": …}, got another object`,
+		`{"Main":{"type":"circle"}}`:                                          `field Main: want null or {"type": "…", "value": …}, got a different object`,
 		`{"Main":{"type":"nobody","value":{}}}`:                               `field Main: the type "nobody" is not known: let a program that has registered it store a value of it in the collection first`,
 		`{"All":[{"type":"circle","value":{"Radius":"x"}}]}`:                  `field All[0].value.Radius: want a number, got a string`,
 		`{"Any":{"type":"[]any","value":[{"type":"[]int","value":[1,"a"]}]}}`: `field Any.value[0].value[1]: want a number, got a string`,
@@ -326,8 +326,8 @@ func TestInterface_JSONErrors(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", text, err, want)
 		}
 	}
-	// A value of a type that does not implement the interface is stored so by JSON only, and
-	// refused when it is read.
+	// Only JSON can store a value of a type that does not implement the interface; reading it is
+	// refused.
 	made, err := typ.ParseJSON([]byte(`{"Main":{"type":"int","value":1}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -338,7 +338,7 @@ func TestInterface_JSONErrors(t *testing.T) {
 	}
 }
 
-// The type of a concrete value changes when it is read, if the program says so.
+// Reading a concrete value converts it to the program's type, if the program allows that.
 func TestInterface_Evolve(t *testing.T) {
 	type v1 struct {
 		Gone int
@@ -404,7 +404,7 @@ func TestConvert_AlikeComparesKeys(t *testing.T) {
 	}
 }
 
-// Any interface becomes any other: each value says its own type.
+// Any interface type converts to any other: each value says its own type.
 func TestInterface_Convert(t *testing.T) {
 	type v1 struct{ A, B shape }
 	type v2 struct {
@@ -440,7 +440,7 @@ func TestInterface_Convert(t *testing.T) {
 	runtime.KeepAlive(src)
 }
 
-// A type with methods of its own is stored by those if it has an interface, registered or not.
+// A type with marshaling methods and an interface is stored by its methods, registered or not.
 func TestInterface_MethodsComeFirst(t *testing.T) {
 	if typ := typeFor[hasInterface](t); typ.Kind() != Binary || typ.CopyOnly() != nil {
 		t.Errorf("got %v", typ.Kind())
@@ -452,7 +452,7 @@ type hasInterface struct{ V any }
 func (h hasInterface) MarshalBinary() ([]byte, error) { return []byte("x"), nil }
 func (h *hasInterface) UnmarshalBinary([]byte) error  { return nil }
 
-// Handles in interfaces are met, with their types.
+// The walk visits handles in interfaces, with their types.
 func TestInterface_Handles(t *testing.T) {
 	type linked struct {
 		R link[string]

@@ -8,16 +8,18 @@ import (
 	"unsafe"
 )
 
-// A pointer into the middle of another part of the value, such as to an element of a
-// slice of it, would become one to a copy: what the program changes by way of it would
-// not be changed where it belongs. So it is refused (LY10).
+// A pointer can point into the middle of another part of the value, such as to an element of one of
+// its slices. When stored, it would point to a copy: a change through the pointer would no longer
+// change the element. So such a pointer is refused (LY10).
 //
-// Most types cannot have any: nothing that they reach contains the target of one of their
-// pointers by value. The package finds that out once for each type. For the others Measure
-// notes the parts that it has seen, and verifies afterwards that none lies in another.
+// Values of most types cannot have such pointers: no part that they reach contains, by value, the
+// target type of one of their pointers. The package finds that out once for each type. For the other
+// types Measure notes the parts that it has seen, and verifies afterwards that no part lies in
+// another.
 
-// enclosing says which parts of values of a type can have which targets of pointers
-// inside: by the type of the elements of a slice, or that of what a pointer points at.
+// enclosing says, for each part of values of a type, which pointer targets can lie inside it. A part
+// goes by the type of its elements if it is a slice, and by the target's type if a pointer refers to
+// it.
 type enclosing struct {
 	slice map[*Type]map[*Type]bool
 	whole map[*Type]map[*Type]bool // the target itself is not inside
@@ -26,7 +28,8 @@ type enclosing struct {
 // nothingInside is remembered for types without interior pointers.
 var nothingInside = &enclosing{}
 
-// enclosing returns what pointers in values of t can lead into; nil if into nothing.
+// enclosing returns the parts that pointers in values of t can point into; nil if there are no such
+// parts.
 func (t *Type) enclosing() *enclosing {
 	e := t.encloses.Load()
 	if e == nil {
@@ -82,24 +85,23 @@ func (t *Type) findEnclosing() *enclosing {
 	return e
 }
 
-// extent is where a part of a value lies: the elements of a slice, what a pointer points
-// at, or the fixed part itself.
+// extent is the memory of a part of a value: the elements of a slice, the target of a pointer, or the
+// fixed part itself.
 type extent struct {
 	from, to uintptr
 	typ      *Type // of one element
-	pointer  bool  // a pointer leads there
+	pointer  bool  // the target of a pointer
 	whole    bool  // it is one value of the type, and no slice
 }
 
-// search returns an extent that a pointer leads to and that lies inside another one, and
-// the other one; nil if there is none.
+// search returns the target of a pointer that lies inside another extent, and that other extent; nil
+// if no target does.
 func (e *enclosing) search(list []extent) (in, of *extent) {
 	slices.SortFunc(list, func(a, b extent) int {
 		return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(b.to, a.to))
 	})
-	for pass := range 2 { // of two in the same place either may be the outer one
-		// Those that reach beyond the one that is looked at: of each type the one that
-		// reaches furthest.
+	for pass := range 2 { // if two are in the same place, either may be the outer one
+		// The extents that reach beyond the current one: for each type the one that reaches furthest.
 		var open []*extent
 		for i := range list {
 			x := &list[i]
@@ -130,10 +132,10 @@ func (e *enclosing) search(list []extent) (in, of *extent) {
 	return nil, nil
 }
 
-// interior returns the error for the pointer that leads to in, inside of the part of.
+// interior returns the error for the pointer to in, which lies inside the part of.
 func (t *Type) interior(src unsafe.Pointer, in, of *extent) error {
 	path, field := t.pathTo(src, in)
-	where := "the value itself, of which others have copies"
+	where := "the value itself, which is copied"
 	if uintptr(src) != of.from || !of.whole || of.typ != t {
 		where, _ = t.pathTo(src, of)
 	}
@@ -142,11 +144,11 @@ func (t *Type) interior(src unsafe.Pointer, in, of *extent) error {
 		name = field.String()
 	}
 	return &UnstorableError{Type: t.String(), Path: path, Field: name,
-		Advice: fmt.Sprintf("it points into %s, and would become a copy of what is there: store an index instead, or keep pointers in both places", where)}
+		Advice: fmt.Sprintf("it points into %s, and would point to a copy once stored: store an index instead, or use pointers in both places", where)}
 }
 
-// pathTo returns the path of the first pointer or slice of a value that leads to an
-// extent, and its type.
+// pathTo returns the path and the type of the first pointer or slice of a value that refers to an
+// extent.
 func (t *Type) pathTo(src unsafe.Pointer, x *extent) (string, *Type) {
 	type place struct {
 		typ  *Type

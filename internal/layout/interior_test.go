@@ -69,13 +69,13 @@ func TestMeasure_InteriorPointer(t *testing.T) { // LY10
 			t.Errorf("%s: got %v, want a refusal of %s, which points into %s", name, err, c.path, c.where)
 		default:
 			if _, err := Clone(v); err == nil {
-				t.Errorf("%s: it is cloned to something else", name)
+				t.Errorf("%s: the clone differs", name)
 			}
 		}
 	}
 }
 
-// Windows of one array are each stored with all that they show.
+// Slices of one array are each stored with all their elements.
 func TestMeasure_SlicesOfOneArray(t *testing.T) {
 	type windows struct {
 		List []*int

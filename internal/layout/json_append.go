@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// The JSON of a value is lossless, and readable first:
+// The JSON form of a value is readable, and loses nothing:
 //
 //	struct               object with all fields in order
 //	[]byte, [N]byte      base64 string; other slices and arrays: array
@@ -27,12 +27,12 @@ import (
 //	interface            {"type": name of the concrete type, "value": …}, with parts of its own; or null
 //	handle               {"$map": "16 hex digits"}, $sorted, $list, $ref
 
-// maxDepth keeps what is written within what JSON parsers accept.
+// maxDepth keeps the output within the depth that JSON parsers accept.
 const maxDepth = 9000
 
 var handleNames = map[Kind]string{Map: "$map", Sorted: "$sorted", List: "$list", Ref: "$ref"}
 
-// shared marks a slot whose off is the number of the part, no longer its references.
+// shared marks a slot whose off has become the number of the part; before, off counts its references.
 const shared = 1 << 40
 
 // printer writes a value that walker has already checked.
@@ -55,8 +55,8 @@ func (t *Type) AppendJSON(dst []byte, p unsafe.Pointer, b Bounds) ([]byte, error
 	return t.appendJSON(dst, p, b, nil)
 }
 
-// appendJSON is AppendJSON for a value that was checked if it is in the envelope that outer
-// writes, or if its parts cannot be shared.
+// appendJSON is AppendJSON without the check, if outer writes the envelope around the value, or if
+// the value's parts cannot be shared.
 func (t *Type) appendJSON(dst []byte, p unsafe.Pointer, b Bounds, outer *printer) ([]byte, error) {
 	if outer == nil {
 		outer = &printer{most: mostWritten(dst, b)}
@@ -219,7 +219,7 @@ func appendBytes(b, v []byte) []byte {
 	return append(b, '"')
 }
 
-// coded writes the bytes of a coded value: as text, where that says it all.
+// coded writes the bytes of a coded value: as text, if the text loses nothing.
 func (w *printer) coded(t *Type, v []byte) {
 	text, ok := t.textOf(v)
 	switch {
@@ -303,7 +303,7 @@ func appendNumber(b []byte, k Kind, p unsafe.Pointer) []byte {
 	return append(b, "null"...)
 }
 
-// A NaN is written with its bits, since there are many.
+// A NaN is written with its bits, since there are many NaNs.
 func appendFloat32(b []byte, bits uint32) []byte {
 	f := math.Float32frombits(bits)
 	if f != f {

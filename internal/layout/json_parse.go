@@ -13,14 +13,14 @@ import (
 	"github.com/everheap/everheap/internal/jsontree"
 )
 
-// parser builds the detached form of a value: it grows at the end, addresses are offset+1.
+// parser builds the detached form of a value. The form grows at its end; addresses are offset+1.
 type parser struct {
 	root  *Type
 	img   []byte
 	path  []string
 	empty uintptr
 	parts map[uint64]partRef // shared parts by their "$id"
-	dicts []unsettled        // whose entries have been placed
+	dicts []unsettled        // Dicts whose entries have been placed
 	depth int                // of Dicts in Dicts
 
 	nested int // envelopes that the value is in
@@ -33,8 +33,8 @@ type partRef struct {
 	off uintptr
 }
 
-// ParseJSON returns the value that data is, in the form that AppendJSON writes. Fields
-// that are missing are zero, unknown ones an error. The error is a *JSONError.
+// ParseJSON parses a value in the form that AppendJSON writes. Missing fields are zero, unknown ones
+// an error. The error is a *JSONError.
 func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 	d := parser{root: t}
 	if !utf8.Valid(data) {
@@ -47,7 +47,7 @@ func (t *Type) ParseJSON(data []byte) (*Detached, error) {
 	return d.whole(v, true)
 }
 
-// whole returns the value that v is.
+// whole returns the value of the parsed JSON v.
 func (d *parser) whole(v any, attach bool) (*Detached, error) {
 	t := d.root
 	d.img, d.parts = make([]byte, alignUp(t.size, 8)), make(map[uint64]partRef)
@@ -276,9 +276,9 @@ func (d *parser) putSlice(off, at, n uintptr) {
 	d.put(off+16, 8, uint64(n))
 }
 
-// reference handles the objects that stand for shared parts. If v is a {"$ref"}, the
-// address of the part, and its length for a slice, are stored at off, and done is true.
-// Otherwise it returns the "$id", if any, and the "$value".
+// reference handles the objects that stand for shared parts. If v is a {"$ref"}, it stores the
+// address of the part at off, and the length if the part is a slice; then done is true. Otherwise it
+// returns the "$id", if any, and the "$value".
 func (d *parser) reference(off uintptr, t *Type, v map[string]any) (done bool, id uint64, inner any, err error) {
 	if ref, ok := v["$ref"].(json.Number); ok && len(v) == 1 {
 		n, _ := strconv.ParseUint(ref.String(), 10, 64)
@@ -302,7 +302,7 @@ func (d *parser) reference(off uintptr, t *Type, v map[string]any) (done bool, i
 		known++
 		id, _ = strconv.ParseUint(number.String(), 10, 64)
 		if _, twice := d.parts[id]; twice || id == 0 {
-			return false, 0, nil, d.errorf("want an $id that is new and not 0, got %s", number)
+			return false, 0, nil, d.errorf("want a new $id that is not 0, got %s", number)
 		}
 	}
 	if known != len(v) {
@@ -364,7 +364,7 @@ func (d *parser) handle(t *Type, off uintptr, v any) error {
 	digits, _ := object[name].(string)
 	id, err := strconv.ParseUint(digits, 16, 64)
 	if err != nil || len(digits) != 16 {
-		return d.errorf(`want {"%s": "16 hex digits"}, got another object`, name)
+		return d.errorf(`want {"%s": "16 hex digits"}, got a different object`, name)
 	}
 	d.put(off, 8, id)
 	return nil

@@ -35,9 +35,9 @@ func (n *note) text() string {
 // seen is a pair of types that were compared.
 type seen struct {
 	conv  *conv
-	notes []note // that are of the pair itself; the paths are left out
-	parts []part // that are compared, but those of a struct
-	busy  bool   // noted again, further up
+	notes []note // of the pair itself; without paths
+	parts []part // that are compared; without those of a struct
+	busy  bool   // again is noting it already, further up the stack
 }
 
 // part is a pair of types that another pair contains or refers to.
@@ -51,8 +51,8 @@ const maxPairs = 1 << 14
 
 // matcher compares two types and compiles the conversion.
 //
-// A pair of types is compared once. Where it is met again its differences are noted
-// again, down to structs: what differs in a struct is said once.
+// A pair of types is compared once. At the next place where it occurs the matcher repeats its
+// differences, except those inside structs, which it reports once.
 type matcher struct {
 	steps   []*Step
 	pairs   map[[2]*Type]*seen
@@ -61,15 +61,14 @@ type matcher struct {
 	notes   []note
 }
 
-// NewConversion compares a stored type with a program's type and the steps that the
-// program has.
+// NewConversion compares a stored type with a program's type, given the steps that the program has.
 func NewConversion(stored, program *Type, steps []*Step) *Conversion {
 	m := matcher{steps: steps, pairs: map[[2]*Type]*seen{}, handles: map[*Type]bool{}}
 	root := m.pair("", stored, program)
 	if len(m.notes) == 0 && !Same(stored, program) {
 		m.notes = []note{{'~', "", stored.String() + ": padding, alignment or the size", evolves, "Evolve lays it out anew"}}
 	}
-	m.settle()
+	m.findSame()
 	made := slices.ContainsFunc(m.order, func(p *seen) bool { return p.conv.code == convStep })
 	return &Conversion{stored, program, root.conv, m.handles, m.notes, made}
 }
@@ -93,7 +92,7 @@ func (m *matcher) change(p *seen, path string, v verdict, why string) {
 	m.note(p, path, note{sign: '~', what: fmt.Sprintf("%s -> %s", p.conv.from, p.conv.to), verdict: v, why: why})
 }
 
-// again notes the differences of a pair that was compared before.
+// again notes the differences of a pair that was compared before, at another path.
 func (m *matcher) again(p *seen, path string) {
 	if p.busy || p.conv.code == convStruct {
 		return
@@ -109,17 +108,17 @@ func (m *matcher) again(p *seen, path string) {
 	p.busy = false
 }
 
-// pair returns how values of a become values of b. That is, in this order:
+// pair returns how values of a become values of b. The rules, in this order:
 //
 //   - the types are the same: the value stays;
 //   - the program has steps from a to b;
 //   - a number of a kind that holds all values of the other;
-//   - a struct: each field of b takes the value of its origin in a (see there), or is
-//     zero; fields without a successor in b are dropped;
+//   - a struct: each field of b takes the value of its origin in a (see func origin), or is zero;
+//     fields without a successor in b are dropped;
 //   - an array that did not shrink, a slice, a pointer: its elements; an array
 //     becomes a slice, and a value a pointer to it;
 //   - a Dict or built-in map: its keys and its values; each becomes the other;
-//   - handles of the same kind stay, and what they lead to is another conversion.
+//   - handles of the same kind stay; their objects are converted by conversions of their own.
 //
 // Names of types do not matter. Everything else is refused.
 func (m *matcher) pair(path string, a, b *Type) *seen {
@@ -256,7 +255,7 @@ type match struct {
 	path      string
 	a, b      *Type
 	origin    []*Field          // by field of b: the stored one that it takes its value from
-	doubtful  []bool            // by field of b: what its origin is can be read in two ways
+	doubtful  []bool            // by field of b: its tag allows two origins
 	successor map[*Field]*Field // by field of a
 }
 
@@ -296,7 +295,7 @@ func (m *matcher) findOrigin(f *match, i int) {
 	}
 	if doubt != "" {
 		f.doubtful[i] = true
-		m.field(f, '~', to, to.Type.String(), refused, "Evolve refuses it: "+doubt+", so its tag can be read in two ways; use Migrate")
+		m.field(f, '~', to, to.Type.String(), refused, "Evolve refuses it: "+doubt+", so its tag is ambiguous; use Migrate")
 	} else if from != nil {
 		f.successor[from], f.origin[i] = to, from
 	}
@@ -306,7 +305,7 @@ func (m *matcher) field(f *match, sign byte, field *Field, what string, v verdic
 	m.note(f.seen, join(f.path, field.Name), note{sign: sign, what: what, verdict: v, why: why})
 }
 
-// former compares the fields that were stored, in their order.
+// former compares the stored fields, in their order.
 func (m *matcher) former(f *match) {
 	for i := range f.a.fields {
 		from := &f.a.fields[i]
@@ -322,8 +321,8 @@ func (m *matcher) former(f *match) {
 	}
 }
 
-// added notes the fields that are new. One that could be a former one under another
-// name, because one field of its type comes and one goes, gets a hint.
+// added notes the new fields. If exactly one new field and one dropped field have the same type, it
+// adds the hint that the field may have been renamed.
 func (m *matcher) added(f *match) {
 	for i := range f.b.fields {
 		to := &f.b.fields[i]
@@ -350,8 +349,8 @@ func (m *matcher) added(f *match) {
 	}
 }
 
-// moved notes the fields that stand in another order among those that stay, and
-// reports whether there are any. As few as possible are said to have moved.
+// moved notes the fields that stay, but in another order, and reports whether there are any. It notes
+// as few as possible.
 func (m *matcher) moved(f *match) bool {
 	var kept []int // former places of the fields that stay, in their new order
 	for _, from := range f.origin {
@@ -394,9 +393,9 @@ func (m *matcher) moved(f *match) bool {
 	return true
 }
 
-// settle finds out which conversions leave the bytes of values as they are: those
-// whose parts do. Until that is known, all are supposed to that may.
-func (m *matcher) settle() {
+// findSame finds out which conversions leave the bytes of values as they are: those whose parts all do.
+// It starts from the assumption that every candidate does, and removes those that do not.
+func (m *matcher) findSame() {
 	for changed := true; changed; {
 		changed = false
 		for _, p := range m.order {

@@ -40,8 +40,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// The rule for each pair of kinds of numbers: the one takes all values of the other,
-// as far as the least and the greatest can tell.
+// A kind of numbers widens to another if the other holds all of its values; the test tries the
+// extreme ones.
 func TestWidens_WhatIsLossless(t *testing.T) {
 	kinds := []reflect.Type{
 		reflect.TypeFor[int](), reflect.TypeFor[int8](), reflect.TypeFor[int16](), reflect.TypeFor[int32](), reflect.TypeFor[int64](),
@@ -76,7 +76,7 @@ func TestWidens_WhatIsLossless(t *testing.T) {
 	}
 }
 
-// extremes returns values of a type of numbers that another one can have trouble with.
+// extremes returns the values of a type of numbers that another type may not hold.
 func extremes(rt reflect.Type) (list []reflect.Value) {
 	add := func(set func(v reflect.Value)) {
 		v := reflect.New(rt).Elem()
@@ -105,8 +105,8 @@ func extremes(rt reflect.Type) (list []reflect.Value) {
 	return list
 }
 
-// exactly returns what a number is. That it is the same when it is converted back says
-// less: what does not fit becomes another number on each architecture.
+// exactly returns the exact number. Converting there and back would prove less: the result for a
+// number that does not fit depends on the architecture.
 func exactly(v reflect.Value) *big.Float {
 	switch {
 	case v.CanInt():
@@ -159,7 +159,7 @@ func TestConversion_Refused(t *testing.T) {
 	}
 }
 
-// A type of pointers to itself does not lead the comparison around in circles.
+// Comparing a type of pointers to itself ends.
 func TestConversion_EndlessTypes(t *testing.T) {
 	type p *p
 	type s []s
@@ -178,7 +178,7 @@ func TestConversion_FormerNames(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		from, to any
-		want     string // what each field of the new type takes; "!" if it is refused
+		want     string // the origin of each field of the new type; "!" if it is refused
 	}{
 		{"renamed", struct{ A int }{}, struct {
 			B int `everheap:"was=A"`
@@ -278,7 +278,7 @@ func TestOf_BadTag(t *testing.T) {
 	}
 }
 
-// What is stored as amount, price and item in these tests.
+// The stored types amount, price and item of these tests.
 type (
 	amountV1 struct{ Cents int32 }
 	amountV2 struct{ Cents, Unit int64 }
@@ -335,12 +335,12 @@ func TestStep_ChainInsideValues(t *testing.T) {
 	seven := &amountV3{"7", 100}
 	same(t, got, itemV3{"x", amountV3{"5", 100}, []*amountV3{seven, nil, seven}, seven})
 	if got.Again != got.Others[0] || got.Again != got.Others[2] || calls != 2 {
-		t.Errorf("what was shared is not, or was converted more than once: %d calls", calls)
+		t.Errorf("the shared part is not shared, or was converted more than once: %d calls", calls)
 	}
 }
 
-// A step applies to what was stored by another name, if by its layout it is the only
-// one; by the very name it goes before.
+// A step applies to a stored type of another name if it is the only step whose layout matches; a step
+// with the very name takes precedence.
 func TestStep_ByNameAndByLayout(t *testing.T) {
 	rename := func(typ *Type, name string) *Type {
 		named := *storedAs(t, typ)
@@ -377,8 +377,8 @@ func TestStep_ByNameAndByLayout(t *testing.T) {
 	}
 }
 
-// The handles of values that steps make are the program's: where the former type has
-// handles, it names what they lead to now.
+// Handles in values that steps make have the program's types: the former type declares its handles
+// with the types that the objects have now.
 func TestStep_Handles(t *testing.T) {
 	type item struct{ N int32 }
 	type newItem struct{ N int64 }
@@ -428,8 +428,8 @@ func TestStep_Error(t *testing.T) {
 	}
 }
 
-// What a step makes may be any Go value: times with a location, parts that it shares
-// with others, memory that nothing else refers to.
+// A step may return any Go value: times with a location, parts shared with other values, memory that
+// nothing else refers to.
 func TestStep_MakesGoValues(t *testing.T) {
 	type made struct {
 		When time.Time
@@ -455,7 +455,7 @@ func TestStep_MakesGoValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.GC() // what the value refers to is still there
+	runtime.GC() // the memory that the value refers to must still be there
 	runtime.GC()
 	p, b = r.to.store(t, c.To, v)
 	runtime.KeepAlive(x)
@@ -470,7 +470,7 @@ func TestStep_MakesGoValues(t *testing.T) {
 	}
 }
 
-// All kinds of differences, in the words of the error.
+// The golden file has all kinds of differences, as the error prints them.
 func TestDiff_Golden(t *testing.T) {
 	type Inner struct{ X, Y int }
 	type Color int8

@@ -9,7 +9,7 @@ const (
 
 // measurer adds up what Flatten will place, in the same order.
 type measurer struct {
-	n     uintptr // bytes so far; the owned part starts 8-aligned
+	n     uintptr // bytes so far; the owned part starts at a multiple of 8
 	limit uintptr
 	empty uintptr
 	b     Bounds // of the source
@@ -19,13 +19,13 @@ type measurer struct {
 	codes   *codes // of the coded values of the program, so far
 	nest    *nesting
 
-	inside  *enclosing // nil: no pointer can lead into another part
-	extents []extent   // of the parts so far that it can be about
+	inside  *enclosing // nil: no pointer can point into another part
+	extents []extent   // the parts so far that inside is about
 }
 
 // Measure returns the size of the owned part of the value at src, counted from an
-// 8-aligned start. Errors: ErrTooLarge; an *UnstorableError if a pointer leads into the
-// middle of another part, and not to its beginning.
+// 8-aligned start. Errors: ErrTooLarge; an *UnstorableError if a pointer points into the middle of
+// another part instead of to its beginning.
 func (t *Type) Measure(src unsafe.Pointer) (owned uintptr, err error) {
 	if !t.owns {
 		return 0, nil
@@ -35,8 +35,7 @@ func (t *Type) Measure(src unsafe.Pointer) (owned uintptr, err error) {
 	return m.n, err
 }
 
-// measureAll measures a value that is trusted, and that pointers lead nowhere into the
-// middle of (LY10).
+// measureAll measures a trusted value, and refuses pointers into the middle of its parts (LY10).
 func (t *Type) measureAll(m *measurer, src unsafe.Pointer) error {
 	if !t.graph {
 		return m.run(t, src)
@@ -202,7 +201,7 @@ func (m *measurer) pointer(t *Type, p unsafe.Pointer) error {
 	return nil
 }
 
-// damage returns the error for what lies at p in the block b.
+// damage returns the error for the value at p in the block b.
 func damage(t *Type, b Bounds, p unsafe.Pointer, what string) error {
 	return &DamageError{t.String(), uintptr(p) - b.Lo, what}
 }

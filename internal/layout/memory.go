@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// The accessors below are the only places that read and write memory untyped.
+// Only the accessors below read and write memory untyped.
 
 // header is a slice header, and in its first two words a string header. Storing
 // one into Go memory is a typed store of its pointer.
@@ -15,7 +15,7 @@ type header struct {
 	cap  uintptr
 }
 
-// zero is what empty but non-nil slices and pointers to nothing refer to in the Go heap.
+// zero is the target of empty non-nil slices, and of pointers to values of size zero, in the Go heap.
 var zero [1]uint64
 
 // pointerAt returns the address as a pointer. The memory is outside the Go heap,
@@ -26,8 +26,8 @@ func word(p unsafe.Pointer, off uintptr) uintptr { return *(*uintptr)(unsafe.Add
 
 func setWord(p unsafe.Pointer, off, v uintptr) { *(*uintptr)(unsafe.Add(p, off)) = v }
 
-// loadPointer reads a pointer whose word was checked. Reading the slot again,
-// rather than converting the word, lets the runtime see a pointer into a stack.
+// loadPointer reads a pointer whose word was checked. It reads the slot again instead of converting
+// the word: so the runtime sees the pointer, which may point into a stack.
 func loadPointer(p unsafe.Pointer) unsafe.Pointer { return *(*unsafe.Pointer)(p) }
 
 func storePointer(p, v unsafe.Pointer) { *(*unsafe.Pointer)(p) = v }
@@ -54,14 +54,13 @@ func equalBytes(a, b unsafe.Pointer, n uintptr) bool {
 // never is false. The compiler does not know.
 var never bool
 
-//lint:ignore U1000 what is stored here escapes, and nothing reads it
+//lint:ignore U1000 a value that is stored here escapes; nothing reads it
 var sink unsafe.Pointer
 
 // NoEscape passes a value to Measure, Flatten, CopyOut, Hash or Equal without making it
-// escape: v may stay on the stack. That is sound because no callee retains the
-// address of v itself. What v refers to does escape, since the identity table
-// holds addresses that would not follow a moving stack (LY7); for keys see NoEscapeKey.
-// The caller keeps v alive.
+// escape: v may stay on the stack. That is sound because no callee retains the address of v itself.
+// The memory that v refers to does escape, since the identity table holds addresses, and these would
+// not follow a moving stack (LY7); for keys see NoEscapeKey. The caller keeps v alive.
 //
 //go:nocheckptr
 func NoEscape[T any](v *T) unsafe.Pointer {
@@ -82,7 +81,7 @@ func NoEscapeKey[T any](v *T) unsafe.Pointer {
 	return unsafe.Add(unsafe.Pointer(nil), uintptr(unsafe.Pointer(v)))
 }
 
-// NoEscapeSlice is NoEscape for the elements of a slice: they lie in a row from the result on.
+// NoEscapeSlice is NoEscape for the elements of a slice, which begin at the result.
 //
 //go:nocheckptr
 func NoEscapeSlice[T any](v []T) unsafe.Pointer {
@@ -104,14 +103,14 @@ func IdentityOf[T any]() Identity {
 	return Identity{*(*unsafe.Pointer)(unsafe.Pointer(&v))}
 }
 
-// IdentityOfPointer returns the identity of T for a *T, nil or not, in an interface:
-// what is cheapest to pass on.
+// IdentityOfPointer returns the identity of T for a *T in an interface, nil or not. Such an interface
+// is the cheapest argument.
 func IdentityOfPointer(v any) Identity { return Identity{*(*unsafe.Pointer)(unsafe.Pointer(&v))} }
 
 // Word is the identity as a number, for hashing.
 func (id Identity) Word() uintptr { return uintptr(id.p) }
 
-// GoType returns the type that the identity is of.
+// GoType returns the Go type with this identity.
 func (id Identity) GoType() reflect.Type {
 	var v any
 	*(*unsafe.Pointer)(unsafe.Pointer(&v)) = id.p

@@ -10,7 +10,7 @@ import (
 	"unsafe"
 )
 
-// number describes a kind of number: how many bits of a whole number it holds for sure.
+// number describes a kind of number: it holds every whole number of so many bits exactly.
 type number struct {
 	signed  bool
 	float   bool
@@ -40,8 +40,8 @@ func widens(a, b Kind) bool {
 	return y.signed || !x.signed
 }
 
-// convertNumber stores the number of kind from at src as one of kind to, which
-// from widens to.
+// convertNumber stores the number of kind from at src as a number of kind to, which holds all numbers
+// of from.
 func convertNumber(to, from Kind, dst, src unsafe.Pointer) {
 	switch n := numbers[from]; {
 	case n.complex:
@@ -159,7 +159,7 @@ func (d *parser) float(size int, v any) (uint64, error) {
 	return math.Float64bits(f), nil
 }
 
-// nan returns the bits of a NaN that is written with its bits.
+// nan parses a NaN that is written with its bits.
 func (d *parser) nan(size int, v string) (uint64, error) {
 	digits, ok := strings.CutPrefix(v, "NaN:")
 	bits, err := strconv.ParseUint(digits, 16, size)

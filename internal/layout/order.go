@@ -11,21 +11,20 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// The ordered form of a key is a string of bytes, never written down as a whole.
-// Followed by zeros without end, those of two keys compare as the keys do, or are
-// equal, which decides nothing. So a few of its bytes, at a place up to which two
-// keys agree, tell most keys apart, and need not be where the key is.
+// The ordered form of a key is a string of bytes that is never computed as a whole. Take the ordered
+// forms of two keys, and let each be followed by endless zeros: they compare as the keys do, or they
+// are equal, and then the keys themselves must be compared. So a few bytes, from the first place
+// where keys can differ, tell most keys apart; they can be kept away from the key itself.
 //
-// It is: of a number, its bytes, the highest first, such that they compare like
-// the numbers; of a time, seconds and nanoseconds; of a handle, the ID; of arrays
-// and structs, those of the parts, one after another; of a string, its bytes; of a coded
-// value, see there. A
-// string that something follows ends with two zero bytes, and a zero byte in it is
-// followed by 0xff.
+// The ordered form is, for a number, its bytes, the highest first, mapped so that they compare like
+// the numbers; for a time, seconds and nanoseconds; for a handle, the ID; for arrays and structs, the
+// forms of the parts, one after another; for a string, its bytes; for a coded value, see
+// orderer.coded. If something follows a string, the string ends with two zero bytes, and each zero
+// byte in it is followed by 0xff.
 
 const orderedRole = "the key of a Sorted"
 
-// varies is the size of an ordered form that is not that of all values.
+// varies stands for the size of ordered forms that differ in size.
 const varies = ^uintptr(0)
 
 // OrderError returns nil if values can be keys of a Sorted, else a *KeyError.
@@ -102,7 +101,7 @@ func (t *Type) CheckOrder(p unsafe.Pointer) error {
 	return ErrNaN
 }
 
-// nan reports whether the value at p holds a NaN.
+// nan reports whether the value at p holds a NaN by value.
 func (t *Type) nan(p unsafe.Pointer) bool {
 	switch t.kind {
 	case Float32:
@@ -127,7 +126,7 @@ func (t *Type) nan(p unsafe.Pointer) bool {
 	return false
 }
 
-// orders computes what the ordered form needs: its size, and whether there can be NaN.
+// orders computes the size of the ordered form, and whether a value can hold a NaN.
 func (t *Type) orders() {
 	t.floats = t.kind == Float32 || t.kind == Float64
 	t.byValue(func(u *Type) { t.floats = t.floats || u.floats })
@@ -154,7 +153,8 @@ func (t *Type) orders() {
 	}
 }
 
-// OrderDecides reports whether keys whose first eight bytes of the ordered form are equal are equal.
+// OrderDecides reports whether the first eight bytes of the ordered form decide: keys with equal ones
+// are equal.
 func (t *Type) OrderDecides() bool { return t.ordered <= 8 }
 
 // OrderWord returns eight bytes of the ordered form of the key at p, from the given place on, the first
@@ -177,8 +177,8 @@ func (t *Type) OrderWord(p unsafe.Pointer, from uintptr) uint64 {
 	return o.word
 }
 
-// StringsWithin reports whether the strings of a stored key lie within bounds, so that it can be compared:
-// any other address, such as one that damage made up, may be none at all.
+// StringsWithin reports whether the strings of a stored key lie within bounds, so that the key can be
+// compared. An address outside, made up by damage, may be unmapped.
 func (t *Type) StringsWithin(p unsafe.Pointer, b Bounds) bool {
 	for i := range t.ops {
 		o := &t.ops[i]
@@ -218,7 +218,7 @@ func BytesWord(data unsafe.Pointer, n, from uintptr) (w uint64) {
 
 // orderer collects eight bytes of an ordered form.
 type orderer struct {
-	skip uintptr // bytes to come before the first one
+	skip uintptr // bytes of the form before the first one to collect
 	word uint64
 	n    uint // bytes in word, from the highest
 }
@@ -235,8 +235,8 @@ func (o *orderer) put(v uint64, size uintptr) {
 	o.skip = 0
 }
 
-// value adds the form of a value; last says that nothing follows it. Numbers of stored strings are not
-// trusted: no more is read than what is collected.
+// value adds the form of a value; last says that nothing follows it. It does not trust the lengths of
+// stored strings: it reads only the bytes that it collects.
 func (o *orderer) value(t *Type, p unsafe.Pointer, last bool) {
 	switch t.kind {
 	case Bool, Uint8:
@@ -281,8 +281,8 @@ func (o *orderer) value(t *Type, p unsafe.Pointer, last bool) {
 	}
 }
 
-// yearOne is what makes Unix seconds count from the year 1. time.Time counts so, and the sum wraps where
-// Unix does: so the count is right for all times.
+// yearOne, added to Unix seconds, makes them count from the year 1, as time.Time does. The sum wraps
+// where Unix does; so the count is right for all times.
 const yearOne = 62135596800
 
 // floatOrder maps the bits of a float to a number that compares as floats do.
@@ -334,8 +334,8 @@ func (o *orderer) text(data unsafe.Pointer, n uintptr, last bool) {
 	o.put(0, 2)
 }
 
-// KeyError returns nil if values can be keys of a Map, else a *KeyError. Keys own
-// nothing but strings: a pointer or slice has no equality that outlives a program.
+// KeyError returns nil if values can be keys of a Map, else a *KeyError. Keys own only strings:
+// equality of pointers or slices does not outlive a program.
 func (t *Type) KeyError() error {
 	return t.role("a key", func(u *Type) bool {
 		return u.kind != Slice && u.kind != Pointer && u.kind != Dict && u.kind != Table && u.kind != Interface
@@ -350,7 +350,7 @@ func (t *Type) role(role string, allowed func(*Type) bool) error {
 	return &KeyError{t.String(), strings.TrimPrefix(path, "."), bad.String(), role, bad.kind == Interface}
 }
 
-// offender returns the first type by value in t that is not allowed, and its path.
+// offender returns the first disallowed type that t contains by value, and its path.
 func (t *Type) offender(allowed func(*Type) bool) (string, *Type) {
 	if !allowed(t) {
 		return "", t
@@ -372,8 +372,8 @@ func (t *Type) offender(allowed func(*Type) bool) (string, *Type) {
 
 // Hash returns the xxh3 hash of the key at p. Equal keys have equal hashes: padding
 // does not count, nor the sign of zero, nor the location of a time. A key that
-// holds a NaN is refused with ErrNaN. Seed and type decide the function for good:
-// hashes are stored.
+// holds a NaN is refused with ErrNaN. The function depends on seed and type alone, and can never
+// change: spaces store hashes.
 func (t *Type) Hash(seed uint64, p unsafe.Pointer) (uint64, error) {
 	if t.kind == String {
 		return xxh3.HashStringSeed(*(*string)(p), seed), nil

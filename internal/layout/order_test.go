@@ -48,7 +48,7 @@ var orderedTypes = []reflect.Type{
 	}](), reflect.TypeFor[testRef[int]](),
 }
 
-// compareParts compares two values part by part, by what the language says.
+// compareParts compares two values part by part, by Go's rules.
 func compareParts(a, b reflect.Value) int {
 	if a.Type() == reflect.TypeFor[time.Time]() {
 		x, y := a.Interface().(time.Time), b.Interface().(time.Time)
@@ -94,7 +94,7 @@ func compareParts(a, b reflect.Value) int {
 	return 0
 }
 
-// fillKey gives v a value; values are few, so that parts agree.
+// fillKey gives v one of few values, so that parts are often equal.
 func fillKey(v reflect.Value, r *rand.Rand) {
 	v = reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem()
 	if v.Type() == reflect.TypeFor[time.Time]() {
@@ -163,7 +163,7 @@ func checkOrder(t *testing.T, typ *Type, a, b reflect.Value) {
 	const most = 200
 	for from := uintptr(0); from < most; from++ {
 		if from > 0 && typ.OrderWord(pa, from-1)>>56 != typ.OrderWord(pb, from-1)>>56 {
-			break // what follows the first difference has no order
+			break // the words after the first difference have no order
 		}
 		wa, wb := typ.OrderWord(pa, from), typ.OrderWord(pb, from)
 		if c := signOf(wa < wb, wa > wb); c != 0 && c != want {
@@ -191,7 +191,7 @@ func TestCompare_Reference(t *testing.T) {
 		values := make([]reflect.Value, min(*rounds/20, 400))
 		for i := range values {
 			values[i] = reflect.New(rt).Elem()
-			if i > 0 && r.IntN(2) == 0 { // a neighbour of another value
+			if i > 0 && r.IntN(2) == 0 { // a value close to another one
 				values[i].Set(values[r.IntN(i)])
 			}
 			fillKey(values[i], r)

@@ -11,11 +11,11 @@ import (
 	"unsafe"
 )
 
-// Here the ordered form of a value is written down: for an index, whose entries are in the
-// order of a part of a value. It differs from that which OrderWord tells some bytes of in
-// three ways: NaN has one form, below all numbers; a coded value of a type's own methods has
-// a byte before it, 0 for the zero value and else 1; and a string that does not come last
-// ends where two zero bytes are, so forms can be put one behind another and be read again.
+// An index keeps its entries in the order of a part of the value, and stores the ordered form of that
+// part in full. This form differs in three ways from the one of OrderWord. NaN has one form, below
+// all numbers. A value that is coded by its own methods has a byte before it: 0 for the zero value,
+// else 1. And every string that is not last ends with two zero bytes, so several forms can follow one
+// another and still be read back.
 
 // ErrOrdered says that bytes are not the ordered form of a value.
 var ErrOrdered = errors.New("bytes that are not the ordered form of a value")
@@ -25,9 +25,9 @@ type Ordering uint8
 
 // The orderings.
 const (
-	Inside Ordering = iota // another form: strings have an end
-	Last                   // nothing: a string that comes last is its bytes
-	Open                   // the rest of a string: the last one has no end, and each zero byte in it is followed by 0xff
+	Inside Ordering = iota // another form follows: strings have an end
+	Last                   // nothing follows: a last string is its bytes alone
+	Open                   // the rest of the string follows: a last string has no end, and each zero byte in it is followed by 0xff
 )
 
 // AppendOrdered appends the ordered form of the stored value at p, whose addresses must lie in
@@ -78,7 +78,7 @@ func (t *Type) AppendOrdered(dst []byte, p unsafe.Pointer, b Bounds, o Ordering)
 	return t.appendParts(dst, p, b, o)
 }
 
-// appendParts is AppendOrdered for what has parts.
+// appendParts is AppendOrdered for types with parts.
 func (t *Type) appendParts(dst []byte, p unsafe.Pointer, b Bounds, o Ordering) (_ []byte, err error) {
 	switch t.kind {
 	case Struct:
@@ -155,16 +155,16 @@ func appendAddress(dst []byte, a netip.Addr, o Ordering) []byte {
 	return appendText(dst, []byte(a.Zone()), o)
 }
 
-// An Ordered reads ordered forms. What it makes refers to the bytes that it reads, and to memory of
-// its own, by words that the garbage collector does not take for pointers: the Ordered alone keeps
-// both (LY12). The bytes must stay as they are until Done.
+// An Ordered reads ordered forms. The values that it makes refer to the bytes that it reads, and to
+// memory of its own. They do so by words, which the garbage collector does not take for pointers;
+// only the Ordered keeps this memory alive (LY12). The bytes must not change until Done.
 type Ordered struct {
-	bytes []byte // all of them: rest leads nowhere when all is read
+	bytes []byte // all bytes, kept alive; rest is empty in the end and keeps nothing
 	rest  []byte
 	made  [][]uint64
 }
 
-// ReadOrdered returns one that reads the forms in b, which escapes.
+// ReadOrdered returns an Ordered that reads the forms in b, which escapes.
 func ReadOrdered(b []byte) *Ordered {
 	if never {
 		sink = unsafe.Pointer(unsafe.SliceData(b)) // LY12
@@ -172,10 +172,10 @@ func ReadOrdered(b []byte) *Ordered {
 	return &Ordered{bytes: b, rest: b}
 }
 
-// Rest returns what was not read yet.
+// Rest returns the bytes not read yet.
 func (r *Ordered) Rest() []byte { return r.rest }
 
-// New reads the form of a value, and returns it in its stored form, which is whole until Done.
+// New reads the form of a value, and returns the value in its stored form, which is valid until Done.
 func (r *Ordered) New(t *Type, o Ordering) (unsafe.Pointer, error) {
 	mem := make([]uint64, max((t.size+7)/8, 1))
 	r.made = append(r.made, mem)
@@ -183,7 +183,8 @@ func (r *Ordered) New(t *Type, o Ordering) (unsafe.Pointer, error) {
 	return p, r.value(t, p, o)
 }
 
-// CopyOrdered reads the form of a value of the program into the variable at dst, which it owns.
+// CopyOrdered reads the form of a value into the program's variable at dst. The variable owns all
+// that it refers to.
 func (r *Ordered) CopyOrdered(t *Type, dst unsafe.Pointer, o Ordering) error {
 	p, err := r.New(t, o)
 	if err != nil {
@@ -194,11 +195,11 @@ func (r *Ordered) CopyOrdered(t *Type, dst unsafe.Pointer, o Ordering) error {
 	return err
 }
 
-// stretched are the bounds of a stored value whose parts lie anywhere. They are not everywhere, which
-// would say that it is one of the program.
+// stretched are the bounds of a stored value whose parts lie anywhere. They differ from everywhere,
+// which marks a value of the program.
 var stretched = Bounds{1, ^uintptr(0)}
 
-// take returns the next n bytes; nil if there are not so many.
+// take returns the next n bytes; nil if fewer are left.
 func (r *Ordered) take(n int) []byte {
 	if len(r.rest) < n {
 		return nil
@@ -220,7 +221,7 @@ func (r *Ordered) number(n int) (v uint64, err error) {
 	return v, nil
 }
 
-// value reads into memory that is zero.
+// value reads the form of a value of t into zeroed memory at p.
 func (r *Ordered) value(t *Type, p unsafe.Pointer, o Ordering) error {
 	switch t.kind {
 	case String:
@@ -265,7 +266,7 @@ func partOrdering(i, n int, o Ordering) Ordering {
 	return o
 }
 
-// setNumber makes the variable at p the number with a form.
+// setNumber sets the variable at p to the number whose form is v.
 func (t *Type) setNumber(p unsafe.Pointer, v uint64) error {
 	switch t.kind {
 	case Bool, Uint8:
@@ -311,7 +312,7 @@ func floatBits(w uint64) uint64 {
 	return ^w
 }
 
-// time reads a time.
+// time reads the form of a time.
 func (r *Ordered) time(p unsafe.Pointer) error {
 	seconds, err := r.number(8)
 	if err != nil {
@@ -326,7 +327,7 @@ func (r *Ordered) time(p unsafe.Pointer) error {
 	return nil
 }
 
-// text reads a string.
+// text reads the form of a string.
 func (r *Ordered) text(o Ordering) ([]byte, error) {
 	if o == Last {
 		s := r.rest
@@ -358,7 +359,7 @@ func (r *Ordered) text(o Ordering) ([]byte, error) {
 	}
 }
 
-// kept copies bytes to memory that is kept.
+// kept copies bytes to memory that r keeps alive.
 func (r *Ordered) kept(b []byte) []byte {
 	mem := make([]uint64, len(b)/8+1)
 	r.made = append(r.made, mem)
@@ -367,7 +368,7 @@ func (r *Ordered) kept(b []byte) []byte {
 	return to
 }
 
-// coded reads a coded value.
+// coded reads the form of a coded value.
 func (r *Ordered) coded(t *Type, p unsafe.Pointer, o Ordering) error {
 	code, err := r.code(t, o)
 	if err != nil || code == nil {
@@ -382,7 +383,7 @@ func (r *Ordered) coded(t *Type, p unsafe.Pointer, o Ordering) error {
 	return nil
 }
 
-// code reads the bytes of a coded value; nil for zero.
+// code reads the bytes of a coded value; nil for the zero value.
 func (r *Ordered) code(t *Type, o Ordering) ([]byte, error) {
 	switch t.kind {
 	case Addr:
@@ -426,7 +427,7 @@ func (r *Ordered) code(t *Type, o Ordering) ([]byte, error) {
 	return b, err
 }
 
-// address reads an address.
+// address reads the form of an address.
 func (r *Ordered) address(o Ordering) (netip.Addr, error) {
 	bits, err := r.number(1)
 	if err != nil || bits != 0 && bits != 32 && bits != 128 {
@@ -444,7 +445,7 @@ func (r *Ordered) address(o Ordering) (netip.Addr, error) {
 	return a.WithZone(string(zone)), nil
 }
 
-// Text reads the form of a string, which something follows, into memory of its own.
+// Text reads the form of a string that something follows. The result is a copy.
 func (r *Ordered) Text() ([]byte, error) {
 	b, err := r.text(Inside)
 	return append([]byte{}, b...), err
@@ -461,5 +462,5 @@ func (r *Ordered) AppendJSON(dst []byte, t *Type, o Ordering) ([]byte, error) {
 	return dst, err
 }
 
-// Done says that what New has made is not used any more.
+// Done says that the caller no longer uses the values that New has made.
 func (r *Ordered) Done() { runtime.KeepAlive(r) }

@@ -8,11 +8,11 @@ import (
 	"unsafe"
 )
 
-// sweeping is coded by its own methods. While one is read, the garbage collector frees what nobody keeps,
-// and the program uses that again.
+// sweeping is coded by its own methods. Reading one runs the garbage collector, and then reuses the
+// memory that it freed.
 type sweeping struct {
 	text string
-	f    func() // nil: it is why the type cannot be stored field by field
+	f    func() // always nil; because of it the type cannot be stored field by field
 }
 
 func (s sweeping) MarshalText() ([]byte, error) { return []byte(s.text), nil }
@@ -23,7 +23,7 @@ func (s *sweeping) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// reused is what reuseFreed has allocated.
+// reused keeps the allocations of reuseFreed.
 var reused [][]byte
 
 // reuseFreed collects garbage, and allocates objects of all small sizes that are full of question marks.
@@ -37,13 +37,13 @@ func reuseFreed() {
 	}
 }
 
-// swept is a value of which a part is read after garbage was collected.
+// swept is a value with a part that is read after the garbage collector has run.
 type swept struct {
 	First sweeping
 	Last  string
 }
 
-// A value is copied out of a form that nobody else keeps (LY12).
+// CopyOrdered keeps the bytes of the form alive when nothing else does (LY12).
 func TestCopyOrdered_KeepsTheForm(t *testing.T) {
 	defer func() { reused = nil }()
 	typ := typeFor[swept](t)
@@ -64,7 +64,8 @@ func TestCopyOrdered_KeepsTheForm(t *testing.T) {
 	}
 }
 
-// What New makes is whole until Done, and nobody else keeps the form, or what was made of it (LY12).
+// The Ordered keeps a value of New, and the bytes of the form, alive until Done when nothing else
+// does (LY12).
 func TestOrdered_KeepsUntilDone(t *testing.T) {
 	defer func() { reused = nil }()
 	typ := typeFor[[2]string](t)

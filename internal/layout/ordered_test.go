@@ -22,8 +22,8 @@ func ordered(t *testing.T, typ *Type, p unsafe.Pointer, o Ordering) []byte {
 	return b
 }
 
-// orderedForms tests that forms are in the order of the values, in whatever company they are, and
-// that they can be read again.
+// orderedForms tests that forms compare as the values do, whatever follows them, and that they can be
+// read back.
 func orderedForms[T any](t *testing.T, values ...T) {
 	t.Helper()
 	typ, err := For[T]()
@@ -120,7 +120,7 @@ func TestAppendOrdered_NaN(t *testing.T) {
 	}
 }
 
-// A stored string that leads out of its block is damage.
+// A stored string outside its block is damage.
 func TestAppendOrdered_OutsideItsBlock(t *testing.T) {
 	typ, _ := For[string]()
 	s := "somewhere"

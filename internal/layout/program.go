@@ -2,7 +2,7 @@ package layout
 
 import "math/bits"
 
-// opCode says what lies at a place of a fixed part.
+// opCode says what lies at an offset of a fixed part.
 type opCode uint8
 
 const (
@@ -12,7 +12,7 @@ const (
 	opPtr                  // a pointer; typ is the pointer type
 	opTime                 // a time.Time
 	opCoded                // a coded value or built-in map; typ is its type
-	opEach                 // n values of typ, one after another, by their own program
+	opEach                 // n consecutive values of typ, by their own program
 )
 
 // op is one step of a program.
@@ -31,8 +31,8 @@ const (
 	maxInlined  = 64 // steps that a field may add
 )
 
-// finish derives what descriptors of a closed set of types need besides their
-// shape. By-value nesting must be acyclic. It returns what is wrong, or "".
+// finish derives all that the descriptors of a closed set of types need besides their shape. By-value
+// nesting must be acyclic. It returns what is wrong, or "".
 func finish(nodes []*Type) string {
 	for _, t := range nodes {
 		if what := t.build(0); what != "" {
@@ -60,7 +60,8 @@ func finish(nodes []*Type) string {
 	return ""
 }
 
-// reaches reports whether is holds for t or a type whose values lie in the block of a value of t.
+// reaches reports whether is holds for t, or for a type whose values lie in the block of a value of
+// t.
 func (t *Type) reaches(is func(*Type) bool) bool {
 	seen := map[*Type]bool{t: true}
 	for todo := []*Type{t}; len(todo) > 0; {
@@ -79,7 +80,7 @@ func (t *Type) reaches(is func(*Type) bool) bool {
 	return false
 }
 
-// build makes the program of t, after those of the types it contains by value.
+// build makes the program of t, after the programs of the types it contains by value.
 func (t *Type) build(depth int) (what string) {
 	if t.done {
 		return ""
@@ -187,8 +188,8 @@ func (t *Type) inline(off uintptr, u *Type) {
 	}
 }
 
-// between lists the bytes that copying out moves as they are. Padding is zero
-// in the block, so it is moved too.
+// between lists the ranges of bytes that CopyOut moves unchanged. They include padding, which is zero
+// in the block.
 func (t *Type) between() {
 	end := uintptr(0)
 	add := func(to uintptr) {
@@ -219,7 +220,7 @@ func (t *Type) between() {
 	add(t.size)
 }
 
-// bytewise reports whether == on a type without a program is equality of bytes.
+// bytewise reports whether == on a type without a program compares all of its bytes.
 func (t *Type) bytewise() bool {
 	switch t.kind {
 	case Float32, Float64, Complex64, Complex128:

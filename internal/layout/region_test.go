@@ -44,7 +44,7 @@ func (r *region) target(size uintptr) Target {
 	return Target{RW: r.addr(r.rw), RO: r.addr(r.ro), Size: size}
 }
 
-// poison fills the region with what a recycled block may hold.
+// poison fills the region with garbage, as a recycled block may hold.
 func (r *region) poison() {
 	heap := new([64]byte)
 	for i := 0; i+8 <= len(r.rw) && i < 1<<16; i += 8 {

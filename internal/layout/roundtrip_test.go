@@ -58,7 +58,7 @@ func check[T any](t *testing.T, r *region, v T) {
 	same(t, trip(t, r, &v), v)
 	typ := typeFor[T](t)
 
-	// Detached and attached it is the same; so it is as JSON.
+	// The value survives Detach and Attach, and JSON.
 	p, b := r.store(t, typ, unsafe.Pointer(&v))
 	img, err := typ.Detach(p, b)
 	if err != nil {
@@ -296,9 +296,9 @@ func TestFlatten_ErrChanged(t *testing.T) { // LY3
 	}
 }
 
-// Flatten writes through the write view only: the other one, here memory of Go, stays as it was.
-// What it stores are addresses in that memory, so with GOEXPERIMENT=cgocheck2 (make pointers) a
-// typed pointer store throws.
+// Flatten writes through the write view only: the read view, here Go memory, stays as it was. It
+// stores addresses of the read view; so with GOEXPERIMENT=cgocheck2 (make pointers) a typed pointer
+// store throws.
 func TestFlatten_WriteViewOnly(t *testing.T) { // LY2
 	r := newRegion(t, 1<<16)
 	store := func(typ *Type, src unsafe.Pointer) {
@@ -321,7 +321,7 @@ func TestFlatten_WriteViewOnly(t *testing.T) { // LY2
 		if !bytes.Equal(ro, make([]byte, len(ro))) {
 			t.Errorf("%s: Flatten has written to the read view", typ)
 		}
-		copy(ro, r.rw) // now the value is where its addresses say
+		copy(ro, r.rw) // now the addresses in the value are right
 		if err := typ.Check(unsafe.Pointer(&ro[0]), Bounds{d.RO, d.RO + d.Size}); err != nil {
 			t.Errorf("%s: %v", typ, err)
 		}
@@ -450,8 +450,8 @@ func TestCopyOut_UnderGarbageCollection(t *testing.T) {
 	close(stop)
 }
 
-// A value that points at itself is copied out twice: the variable, and what its pointer
-// leads to.
+// A value that points at itself is copied out twice: to the variable, and to the target of its
+// pointer.
 func TestCopyOut_RootWithMuchOfItsOwn(t *testing.T) {
 	type ring struct {
 		Self *ring

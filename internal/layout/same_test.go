@@ -91,7 +91,7 @@ func TestSameStored(t *testing.T) {
 	twice := func(a, b *sameNode) []*sameNode { return []*sameNode{a, b} }
 	one := &sameNode{Name: "n"}
 	if sameStored(t, twice(one, one), twice(one, &sameNode{Name: "n"})) || !sameStored(t, twice(one, one), twice(one, one)) {
-		t.Error("a shared part, and two equal ones")
+		t.Error("a shared part equals two equal parts")
 	}
 }
 

@@ -10,20 +10,20 @@ import (
 	"unicode"
 )
 
-// Source writes types as Go declarations. Types that were stored by one name and
-// differ get names that differ.
+// Source writes types as Go declarations. Different types that were stored under one name get
+// different names.
 type Source struct {
-	names    map[string]string // by the stored name and the layout
+	names    map[string]string // Go names, by stored name and layout
 	taken    map[string]bool
 	declared []string
-	stored   []string          // by which names, in the same order
-	paths    map[string]string // of the packages of types, by stored name, as far as the names of handles tell
-	depth    int               // of the declarations that are being written
+	stored   []string          // the stored names, in the same order
+	paths    map[string]string // of the packages of types, by stored name, as far as the names of handles contain them
+	depth    int               // nesting of the declarations being written
 	imports  map[string]bool
 	packages map[string]string // import paths by name
 }
 
-// standard are types of the standard library that are called by their names.
+// standard has the types of the standard library that sources refer to by name.
 var standard = map[string]Kind{"time.Duration": Int64, "time.Month": Int, "time.Weekday": Int}
 
 // NewSource returns a source without declarations. library is the import path of the
@@ -37,7 +37,7 @@ func NewSource(library string) *Source {
 	return s
 }
 
-// Type returns a type as Go writes it where it is used, and declares what it names.
+// Type returns a type as Go code uses it, and declares the types that it names.
 func (s *Source) Type(t *Type) string {
 	switch {
 	case t.name == "":
@@ -72,9 +72,9 @@ func (s *Source) Type(t *Type) string {
 	return name
 }
 
-// codedSource returns the declaration of a type that holds the bytes of a coded value,
-// with methods that make it one of the same kind: of what a value really is, and what its
-// methods do, the space knows nothing.
+// codedSource returns the declaration of a type that holds the bytes of a coded value, with methods
+// that make it coded in the same way. The space knows nothing of the original Go type and its
+// methods.
 func codedSource(name string, t *Type) string {
 	rest := ""
 	if t.size > 8 {
@@ -103,14 +103,14 @@ func (v *%[1]s) Unmarshal%[4]s(b []byte) error {
 `, name, t.name, rest, map[Kind]string{Binary: "Binary", Text: "Text"}[t.kind])
 }
 
-// uses notes that a package is needed, if that is by a declaration.
+// uses notes that a declaration needs the package of a name.
 func (s *Source) uses(name string) {
 	if s.depth > 0 {
 		s.imports[name] = true
 	}
 }
 
-// pick returns a name of its own for a type that was stored as name, such as
+// pick returns a unique Go name for a type that was stored as name, such as
 // shop.Pair[string,github.com/some/bank.Money].
 func (s *Source) pick(name string) string {
 	var words []string
@@ -165,7 +165,7 @@ func (s *Source) literal(t *Type) string {
 	return scalarKinds[t.kind].name
 }
 
-// element returns a type as that of elements.
+// element returns a type as the type of elements.
 func (s *Source) element(t *Type) string {
 	if t.kind == Uint8 && t.name == "" {
 		return "byte"
@@ -187,8 +187,8 @@ func (s *Source) handle(kind HandleKind, parts ...string) string {
 	return fmt.Sprintf("everheap.%s[%s]", kind, strings.Join(parts, ", "))
 }
 
-// structure returns a struct type. Fields that only make room are written as well,
-// where the compiler would lay out the others differently.
+// structure returns a struct type. It adds blank fields that take room where the compiler would
+// otherwise lay out the fields differently.
 func (s *Source) structure(t *Type) string {
 	if len(t.fields) == 0 && t.size == 0 && t.align == 1 {
 		return "struct{}"
@@ -221,7 +221,7 @@ func (s *Source) structure(t *Type) string {
 	}
 	natural := end
 	if n := len(t.fields); n > 0 && end > 0 && t.fields[n-1].Type.size == 0 {
-		natural++ // the compiler keeps its address inside
+		natural++ // the compiler adds room after a last field of size zero
 	}
 	if t.size != alignUp(natural, t.align) {
 		fmt.Fprintf(&b, "\t_ [%d]byte\n", t.size-end)
@@ -230,10 +230,10 @@ func (s *Source) structure(t *Type) string {
 	return b.String()
 }
 
-// qualified is a type with its package's path in the name of a handle.
+// qualified matches a type with its package's path in the name of a handle.
 var qualified = regexp.MustCompile(`([^\s\[\],*;{}"]+)/([^\s\[\],*;{}"/.]+)\.([^\s\[\],*;{}"/.]+)`)
 
-// learnPaths notes the paths in the name of a handle.
+// learnPaths notes the packages' paths in the name of a handle.
 func (s *Source) learnPaths(handle string) {
 	for _, m := range qualified.FindAllStringSubmatch(handle, -1) {
 		s.paths[m[2]+"."+m[3]] = m[1] + "/" + m[2]
@@ -241,8 +241,8 @@ func (s *Source) learnPaths(handle string) {
 }
 
 // Declarations returns the declarations, in the order in which the types were first
-// used. Their comments say the stored names, and the paths of packages that are parts of
-// names of handles.
+// used. Their comments give the stored names, and the paths of packages where names of handles
+// contain them.
 func (s *Source) Declarations() []string {
 	list := slices.Clone(s.declared)
 	for i, name := range s.stored {
@@ -263,7 +263,7 @@ func (s *Source) Imports() (paths []string) {
 	return paths
 }
 
-// OneLine makes a name fit into a comment.
+// OneLine puts a name on one line, for a comment.
 func OneLine(name string) string {
 	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
 		return fmt.Sprintf("%q", name)

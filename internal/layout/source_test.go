@@ -73,6 +73,6 @@ func TestSource_Golden(t *testing.T) {
 	}
 	plain := NewSource("x")
 	if plain.Type(typeFor[time.Time](t)) != "time.Time" || len(plain.Imports()) != 0 || len(plain.Declarations()) != 0 {
-		t.Error("what is not declared needs no import")
+		t.Error("an undeclared type got an import")
 	}
 }

@@ -8,29 +8,29 @@ import (
 	"unsafe"
 )
 
-// A built-in map is stored as a table: what a Dict is, as a part of its own. Go's map is
-// nothing that can be followed in the space, so the value of the program differs from the
-// stored one (LY9): by value a map is a word, which is 0 for nil, and else the address of the
-// table. A map that is shared by two fields becomes two.
+// A built-in map is stored as a table: a part with the same contents as a Dict. Only Go's runtime can
+// read its maps, so the stored value differs from the program's value (LY9): by value a map is one
+// word, 0 for nil, else the address of the table. If two fields share a map, each gets a table of its
+// own.
 //
-// A table is made of a map when it is measured, and a map of the table when it is copied out.
-// In between it is handled as its stored form.
+// Measuring a map makes its table, and CopyOut makes a map from the table. All code in between
+// handles the stored form.
 
-// A map of a type that reaches itself may contain itself, and then has no end: what is met
-// again has more than maxRepeated entries in all. Maps of other types may be met as often as
-// there is room.
+// A map of a type that reaches itself may contain itself, and the measuring would never end. So it
+// ends when the maps met again have more than maxRepeated entries in all. Maps of other types may be
+// met any number of times.
 const maxRepeated = 250_000
 
 // ErrCyclicMap: a built-in map contains itself.
 var ErrCyclicMap = errors.New("everheap: a built-in map contains itself, or maps of its type contain it so often that the copies have more than 250,000 entries; use pointers, or a Map")
 
-// errTwin: two keys of a built-in map are one when they are stored.
+// errTwin: two keys of a built-in map have the same stored form.
 var errTwin = errors.New("everheap: two keys of a map mean the same where they are stored, as times of one instant in two locations do; give the map one of them")
 
-// mentions knows the maps that were met.
+// mentions knows the maps met so far.
 type mentions struct {
 	met      map[unsafe.Pointer]bool
-	repeated int // entries of those that were met again
+	repeated int // entries of the maps that were met again
 }
 
 // note notes the map m of a type that reaches itself.
@@ -54,8 +54,8 @@ func (s *mentions) note(m reflect.Value) error {
 
 // BorrowError says that values of a type cannot be read in place.
 type BorrowError struct {
-	Type  string // that was to be borrowed
-	Path  string // of the field that stands in the way; empty if it is the type itself
+	Type  string // the type to be borrowed
+	Path  string // of the field that prevents it; empty if it is the type itself
 	Field string // its type
 	Use   string // what could be used instead
 }
@@ -96,9 +96,9 @@ func (c *compiler) fillTable(t *Type, rt reflect.Type) (err error) {
 	return err
 }
 
-// leadsToCopies reports whether values of rt have built-in maps or interfaces in them, but for those in parts
-// that are stored by their methods. It looks at Go's types alone, so that how a type is stored
-// does not depend on which types were compiled before.
+// leadsToCopies reports whether values of rt contain built-in maps or interfaces. Those inside parts
+// that are stored by their own methods do not count. It looks at Go types alone, so that the stored
+// form of a type does not depend on which types were compiled before.
 func leadsToCopies(rt reflect.Type, seen map[reflect.Type]bool) bool {
 	if seen[rt] {
 		return false
@@ -129,7 +129,7 @@ func leadsToCopies(rt reflect.Type, seen map[reflect.Type]bool) bool {
 // *BorrowError.
 func (t *Type) CopyOnly() error {
 	if !t.copies {
-		return nil // inlined: this is on the way of every Peek
+		return nil // inlined: every Peek comes here
 	}
 	return t.borrowError()
 }
@@ -168,13 +168,13 @@ func (t *Type) pathToTable(seen map[*Type]bool) (string, *Type) {
 	return "", nil
 }
 
-// mapAt returns the map of the variable of the program at p, whose address is not kept.
+// mapAt returns the map in the variable of the program at p. It does not keep the address.
 func (t *Type) mapAt(p unsafe.Pointer) reflect.Value {
 	m := loadPointer(p)
 	return reflect.NewAt(t.rt, unsafe.Pointer(&m)).Elem()
 }
 
-// tableOf makes the table of a map of the program; nil of a nil map. Errors: errTwin, ErrNaN,
+// tableOf makes the table of a map of the program; nil if the map is nil. Errors: errTwin, ErrNaN,
 // ErrChanged, and that of a method of a key.
 func (t *Type) tableOf(m reflect.Value) (unsafe.Pointer, error) {
 	if m.IsNil() {
@@ -222,7 +222,7 @@ func (t *Type) tableOf(m reflect.Value) (unsafe.Pointer, error) {
 	return d.UnsafePointer(), nil
 }
 
-// sort returns the rows of keys and values in the order of the keys.
+// sort returns the rows of key and value in the order of the keys.
 func (k *dictKey) sort(rows reflect.Value) (sorted reflect.Value, err error) {
 	order := make([]int, rows.Len())
 	for i := range order {
@@ -251,7 +251,7 @@ func (k *dictKey) sort(rows reflect.Value) (sorted reflect.Value, err error) {
 	return sorted, nil
 }
 
-// twin returns why keys in order are there twice: they are NaN, or errTwin.
+// twin returns why sorted keys contain one key twice: ErrNaN, or errTwin.
 func (k *dictKey) twin(sorted reflect.Value) error {
 	for i := range sorted.Len() {
 		if _, err := k.hash(sorted.Index(i).Field(0).Addr().UnsafePointer()); err != nil {
@@ -300,7 +300,7 @@ func (f *flattener) table(t *Type, p, to unsafe.Pointer) bool {
 	if f.codes == nil {
 		at = loadPointer(p)
 	} else {
-		c, ok := f.codes.take(t)
+		c, ok := f.codes.nextAny(t)
 		if !ok {
 			return false
 		}
@@ -319,7 +319,7 @@ func (f *flattener) table(t *Type, p, to unsafe.Pointer) bool {
 	return f.run(t.table, at, off) == nil
 }
 
-// table makes a map for the variable at to of the one at p.
+// table stores a new map, made from the table at p, in the variable at the address to.
 func (c *copier) table(t *Type, to, p unsafe.Pointer) error {
 	dst := reflect.NewAt(t.rt, to).Elem()
 	var at unsafe.Pointer
@@ -354,13 +354,13 @@ func (c *copier) table(t *Type, to, p unsafe.Pointer) error {
 		return err
 	}
 	if e.size == 0 && n > 1 {
-		return damage(t, c.b, p, "a table with a key twice")
+		return damage(t, c.b, p, "a table that has a key twice")
 	}
 	made := reflect.MakeMapWithSize(t.rt, int(n))
 	dst.Set(made)
 	switch {
 	case n == 0:
-	case t.loops: // later, so that maps in maps in maps take no stack
+	case t.loops: // later, so that nested maps need no recursion
 		c.ids.push(work{src: loadPointer(h), dst: made.UnsafePointer(), off: fillTable, n: n, typ: t})
 	default:
 		return c.fill(t, made, loadPointer(h), n)
@@ -376,7 +376,7 @@ func (c *copier) fill(t *Type, made reflect.Value, src unsafe.Pointer, n uintptr
 	if err != nil {
 		return err
 	}
-	c.arena = make([]byte, total) // no more: maps in many parts would keep it alive
+	c.arena = make([]byte, total) // exactly enough: every map that refers to the arena keeps all of it alive
 	row := reflect.New(e.rt).Elem()
 	for i := range n {
 		row.SetZero()
@@ -389,16 +389,16 @@ func (c *copier) fill(t *Type, made reflect.Value, src unsafe.Pointer, n uintptr
 	return nil
 }
 
-// fillTable, in place of an offset, marks the work of filling a map.
+// fillTable, as the offset of work, marks the work of filling a map.
 const fillTable = 1
 
-// fillLater fills a map that was made before.
+// fillLater fills a map that table has made.
 func (c *copier) fillLater(w work) error {
-	m := w.dst // a map is the pointer to it
+	m := w.dst // a map variable is a pointer
 	return c.fill(w.typ, reflect.NewAt(w.typ.rt, unsafe.Pointer(&m)).Elem(), w.src, w.n)
 }
 
-// table checks the address of the table at p, and the table.
+// table checks the address at p, and the table there.
 func (w *walker) table(t *Type, p unsafe.Pointer) error {
 	at, err := w.part(t, p, 0, dictSize, 8)
 	if err != nil || at == nil {
@@ -432,7 +432,7 @@ func (w *printer) table(t *Type, p unsafe.Pointer) error {
 	return w.dict(t.table, loadPointer(p))
 }
 
-// table stores a map: null, or what a Dict is.
+// table stores a map, from null or the JSON of a Dict.
 func (d *parser) table(t *Type, off uintptr, v any) error {
 	if v == nil {
 		return nil
@@ -468,7 +468,7 @@ func (u *unpacker) table(t *Type, off uintptr) error {
 	return u.dict(t.table, at)
 }
 
-// tables compiles the conversion of maps, or of one into a Dict or the other way.
+// tables compiles the conversion of maps, of a map into a Dict, or of a Dict into a map.
 func (m *matcher) tables(path string, p *seen, a, b *Type) *conv {
 	table := &conv{code: convDict, from: a, to: b, elem: m.dict(path, p, a, b), same: true}
 	m.order = append(m.order, &seen{conv: table})

@@ -65,7 +65,7 @@ func TestTable_RoundTrip(t *testing.T) {
 	m := someMapped()
 	got := trip(t, r, &m)
 	if got.Many[0][1] != got.Many[0][-3] || got.Many[0][1].Prefs == nil {
-		t.Error("a pointer that is shared by entries is two")
+		t.Error("the entries do not share the pointer any more")
 	}
 	clone, err := Clone(&m)
 	if err != nil {
@@ -130,7 +130,7 @@ func (h *hasMethods) UnmarshalBinary(b []byte) error {
 	return nil
 }
 
-// What has methods of its own is stored by those, as it was before there were maps.
+// A type with marshaling methods is stored by them, even if it has maps.
 func TestTable_MethodsComeFirst(t *testing.T) {
 	type outer struct {
 		In   hasMethods
@@ -150,19 +150,20 @@ func TestTable_MethodsComeFirst(t *testing.T) {
 	}
 }
 
-// mapLinked leads to a map, but by way of a type that is being compiled when *mapLinked is met.
+// mapLinked reaches a map through a type that is still being compiled when the compiler meets
+// *mapLinked.
 type mapLinked struct {
 	Next *mapLinked
 	M    map[string]int
 }
 
-// byItself has methods, and a map that only mapLinked leads to.
+// byItself has methods, and reaches a map only through mapLinked.
 type byItself struct{ P *mapLinked }
 
 func (byItself) MarshalBinary() ([]byte, error)  { return []byte("b"), nil }
 func (*byItself) UnmarshalBinary(b []byte) error { return nil }
 
-// How a type is stored does not depend on what was compiled before it.
+// The stored form of a type does not depend on the types compiled before it.
 func TestTable_MethodsComeFirstInAnyOrder(t *testing.T) {
 	type outer struct {
 		A mapLinked
@@ -176,7 +177,7 @@ func TestTable_MethodsComeFirstInAnyOrder(t *testing.T) {
 	}
 }
 
-// A map becomes a Dict and a Dict a map; nil stays nil where there is one.
+// A map converts to a Dict and a Dict to a map; a nil map stays nil if the new type is a map.
 func TestTable_Convert(t *testing.T) {
 	type v1 struct {
 		A, B, C map[string]int8
@@ -223,7 +224,7 @@ func TestTable_Convert(t *testing.T) {
 	}
 }
 
-// Two keys that are one where they are stored are refused: which value would be lost is chance.
+// Two keys with the same stored form are refused: one value would be lost, by chance.
 func TestTable_Twins(t *testing.T) {
 	at := time.Unix(1e9, 0)
 	for n := range 3 {
@@ -237,8 +238,8 @@ func TestTable_Twins(t *testing.T) {
 	}
 }
 
-// Tables that share entries are damage, since each map has its own: a value of a few bytes could
-// be one of any size otherwise. Dicts may share them, and are checked for their indexes.
+// Tables that share entries are damage, since each map has its own: otherwise a value of a few bytes
+// could expand to any size. Dicts may share entries, and the walk checks each Dict's index.
 func TestTable_SharedEntries(t *testing.T) {
 	r := newRegion(t, 1<<20)
 	typ := typeFor[[2]mapTree](t)
@@ -259,7 +260,7 @@ func TestTable_SharedEntries(t *testing.T) {
 	d[1].Kids = d[0].Kids
 	p, b = r.store(t, dicts, unsafe.Pointer(&d))
 	if word(p, 16+dictEntries) != word(p, dicts.elem.size+16+dictEntries) {
-		t.Fatal("the entries are not shared")
+		t.Fatal("the Dicts do not share their entries")
 	}
 	index := word(p, dicts.elem.size+16) - b.Lo
 	if copy(r.rw[index:], r.rw[index+4:][:4]); dicts.Check(p, b) == nil {
@@ -267,7 +268,7 @@ func TestTable_SharedEntries(t *testing.T) {
 	}
 }
 
-// A map that can contain itself is made of no Dict, whose entries may be shared.
+// A Dict does not convert to a map that can contain itself, since Dicts may share entries.
 func TestTable_ConvertShared(t *testing.T) {
 	type tree struct {
 		Name string
@@ -281,7 +282,7 @@ func TestTable_ConvertShared(t *testing.T) {
 	}
 }
 
-// What a pointer in a map points into is found, and the error has the path.
+// A pointer in a map that points into another part is refused, and the error has its path.
 func TestTable_InteriorPointer(t *testing.T) {
 	type v struct {
 		All []place
@@ -295,7 +296,7 @@ func TestTable_InteriorPointer(t *testing.T) {
 	}
 }
 
-// A map that contains itself beside much else ends soon.
+// Measuring a large map that contains itself ends soon.
 func TestTable_LargeCycle(t *testing.T) {
 	tree := mapTree{}
 	for i := range 5000 {
@@ -307,7 +308,7 @@ func TestTable_LargeCycle(t *testing.T) {
 	}
 }
 
-// Dicts that share entries at each of many levels are not written in full.
+// Dicts that share entries at each of many levels are refused by JSON and the compact form.
 func TestDict_SharedTooOften(t *testing.T) {
 	r := newRegion(t, 1<<20)
 	typ := typeFor[folders](t)

@@ -9,18 +9,18 @@ import (
 // A tag of a field is a list of options with commas in between:
 //
 //	was=Name   a former name of the field
-//	content    its type is one of another package with hidden pointers; they are followed
+//	content    its type is of another package and has hidden pointers; they are followed
 //	index      an index on the field
-//	unique     one that has each value once
-//	index=A,B  one on these fields of the struct, in this order; unique=A,B likewise
-//	expires    the entry is not there any more from the time in the field on
+//	unique     an index that has each value once
+//	index=A,B  an index on these fields of the struct, in this order; unique=A,B likewise
+//	expires    the entry expires at the time in the field
 
 // checkTag returns what is wrong with the tag of a field, as advice, or "".
 func checkTag(tag string) string {
 	if tag == "" {
 		return ""
 	}
-	listing := false // fields of an index
+	listing := false // the fields of an index
 	for _, option := range strings.Split(tag, ",") {
 		name, was := strings.CutPrefix(option, "was=")
 		first, list := cutIndex(option)
@@ -31,9 +31,9 @@ func checkTag(tag string) string {
 			listing = true
 		case listing && isPath(option):
 		case list || listing:
-			return "write its tag as everheap:\"index=Field,Other\", with fields of the struct: \"" + option + "\" is none"
+			return "write its tag as everheap:\"index=Field,Other\", with fields of the struct: \"" + option + "\" is not a field"
 		default:
-			return "write its tag as everheap:\"was=OldName\", if it had another name: \"" + option + "\" says nothing"
+			return "write its tag as everheap:\"was=OldName\", if it had another name: \"" + option + "\" is not an option"
 		}
 	}
 	return ""
@@ -47,7 +47,7 @@ func cutIndex(option string) (first string, ok bool) {
 	return strings.CutPrefix(option, "unique=")
 }
 
-// isPath reports whether a text can lead to a field: names with dots in between.
+// isPath reports whether a text can be the path of a field: names separated by dots.
 func isPath(s string) bool {
 	for _, name := range strings.Split(s, ".") {
 		if !isIdentifier(name) {
@@ -89,7 +89,7 @@ func (f *Field) Indexes() (list []IndexTag) {
 // Expires reports whether the tag of a field says that the entry expires at its time.
 func (f *Field) Expires() bool { return f.Tag != "" && hasOption(f.Tag, "expires") }
 
-// Former returns the former names of a field.
+// Former returns the former names of a field, from its tag.
 func (f *Field) Former() []string { return f.was() }
 
 // hasOption reports whether a tag has an option without a value.
@@ -117,12 +117,12 @@ func (f *Field) was() (names []string) {
 	return names
 }
 
-// origin returns the stored field whose value a field of the program's type takes:
-// the one of its own name, or of a former name; nil if there is none. What can be
-// read in two ways is refused: doubt says why.
+// origin returns the stored field whose value a field of the program's type takes: the field of the
+// same name, or of a former name; nil if neither exists. If two stored fields qualify, doubt says
+// which.
 //
-// A stored field that has a former name on its own tag was renamed already: another
-// field of the former name has come since.
+// A stored field whose own tag has a former name was renamed before, and another field may have taken
+// that name since.
 func origin(stored, program *Type, f *Field) (g *Field, doubt string) {
 	own := stored.field(f.Name)
 	var former *Field

@@ -9,16 +9,16 @@
 //   - fixed part: the bytes of the type itself, exactly as Go lays them out.
 //   - owned part: what the fixed part refers to: bytes of strings, backing
 //     arrays of slices, targets of pointers. It lies in the same block.
-//   - program: the list of the places of a fixed part that are more than bytes
-//     (headers, pointers, times, padding), with all nesting by value unrolled.
+//   - program: the list of the offsets in a fixed part that hold more than bytes (headers, pointers,
+//     times, padding), with all nesting by value unrolled.
 //   - raw: said of a type whose program is empty; one move of bytes copies it.
 //   - graph: said of a type that reaches pointers or slices of itself; only its
 //     values can be shared or cyclic, and only they pay for an identity table.
 //   - detached: the position-independent form; addresses are offset+1, 0 is nil.
-//   - conversion: the program that makes values of another type of stored ones; a step
-//     of it can be a function of the user's program.
-//   - coded: said of a value that is stored as the bytes that it is marshaled to.
-//   - envelope: what a value in an interface is stored as, with its concrete type.
+//   - conversion: the program that turns stored values into values of another type; a step of it can
+//     be a function of the user's program.
+//   - coded: said of a value that is stored as the bytes of its marshaled form.
+//   - envelope: the stored form of a value in an interface, with its concrete type.
 //   - handle: 8 bytes that name an object by its ID; never followed here.
 //
 // Invariants:
@@ -31,27 +31,28 @@
 //	LY4 Padding, blank fields and alignment gaps are zero; times are UTC without
 //	    a monotonic reading; cap equals len. So equal values have equal bytes.
 //	LY5 The owned parts of a value do not overlap, except that pointers and
-//	    recursive slices may refer to one part more than once. Readers spend a
-//	    budget of bytes on that account, so that damage cannot make them run on.
+//	    recursive slices may refer to one part more than once. Readers count the bytes of owned parts
+//	    against a budget, so that damage cannot make them run on.
 //	LY6 Reading checks each address against the bounds of the block before use.
-//	LY7 Addresses of the caller's value are kept outside the stack only if NoEscape
-//	    made sure that they belong to the heap.
+//	LY7 Code keeps addresses of the caller's value outside the stack only if NoEscape made sure that
+//	    they belong to the heap.
 //
-//	LY8 A conversion reads only values that Check has accepted. What it makes may
-//	    refer to the block that it was made of, to the converter's memory and to
-//	    Go values that steps made; it is flattened before any of these goes.
+//	LY8 A conversion reads only values that Check has accepted. Its result may refer to the block of
+//	    the stored value, to the converter's memory and to Go values that steps made; the caller
+//	    flattens the result before any of these is released.
 //
-//	LY9 A coded value of the program differs from a stored one. All code here works on the
-//	    stored form, but for Stored, which makes it, CopyOut, which makes the program's of
-//	    it, and Clone. So a value of the program goes through Stored first, and the program
-//	    never gets the stored value itself.
-//	LY10 A pointer leads to the beginning of a part, or to that of the fixed part: never
-//	     into the middle of another part.
-//	LY11 The entries of a Dict have no key twice, none that is NaN, and are in the order of
-//	     Compare; the index is the one that follows from them.
-//	LY12 A stored value in Go memory has addresses in words, which do not keep what lies there,
-//	     and do not follow a stack. So one object has all of it, or an owner that lies in the heap
-//	     keeps it, and is kept alive until the last word of the value is read.
+//	LY9 A coded value has another form in the program than in the space. Stored turns the program's
+//	    form into the stored form, CopyOut does the reverse, and Clone reads the program's form; all
+//	    other code works on the stored form. So a value of the program goes through Stored first, and
+//	    the program never gets the stored value itself.
+//	LY10 A pointer points to the beginning of a part or of the fixed part, and never into the middle
+//	     of one.
+//	LY11 The keys of a Dict's entries are distinct, are not NaN, and are in the order of Compare; the
+//	     index follows from them.
+//	LY12 A stored value in Go memory has its addresses in words. A word does not keep its target
+//	     alive, and does not follow a moving stack. So the whole value lies in one object, or an owner
+//	     in the Go heap refers to all of its memory; the reader keeps that object or owner alive until
+//	     it has read the last word of the value.
 //
 // Start reading at Type in type.go, then program.go, flatten.go and copyout.go; for
 // conversions at matcher.pair in match.go, then convert.go.
@@ -132,7 +133,7 @@ var scalarKinds = [kindEnd]struct {
 	Interface: {"interface", 16, 8},
 }
 
-// Field is a field of a struct. Blank fields have none: they are padding.
+// Field is a field of a struct. Blank fields are not listed: they are padding.
 type Field struct {
 	Name   string
 	Tag    string // the value of the struct tag "everheap"
@@ -159,15 +160,15 @@ type Type struct {
 	// Derived by finish; see program.go.
 	done    bool
 	ops     []op   // the program; empty if raw
-	moves   []span // the bytes between those places that hold owned memory or times
+	moves   []span // the ranges of bytes between headers, pointers and times
 	owns    bool   // values may own memory
 	graph   bool   // reaches pointers or recursive slices
-	ident   bool   // a slice that can reach itself: goes through the identity table
+	ident   bool   // a slice type that can reach itself: its slices go through the identity table
 	handles bool   // reaches handles
-	coded   bool   // reaches coded values: the stored form is not that of the program
+	coded   bool   // reaches coded values: the stored form differs from the program's form
 	loops   bool   // a built-in map that can reach itself
 	copies  bool   // reaches built-in maps or interfaces: values are not lent
-	checked bool   // not every pattern of bytes is a value
+	checked bool   // some patterns of bytes are not values
 	flat    bool   // numbers, strings, times, and structs, arrays and slices of those
 	weight  uintptr
 
@@ -182,7 +183,7 @@ type Type struct {
 // Bounds are the addresses of a block's payload in the read view: [Lo, Hi).
 type Bounds struct{ Lo, Hi uintptr }
 
-// everywhere are the bounds of values in the Go heap, which need none.
+// everywhere marks values of the program, in the Go heap, whose addresses need no check.
 var everywhere = Bounds{0, ^uintptr(0)}
 
 // holds reports whether n bytes at addr lie inside b.
@@ -328,7 +329,7 @@ type ListOf[T any] struct{}
 // RefOf marks a struct as the handle of one object.
 type RefOf[T any] struct{}
 
-// marker is what the four have in common.
+// marker is the interface of these four.
 type marker interface {
 	handleOf() (kind HandleKind, key, value reflect.Type)
 }
@@ -363,7 +364,7 @@ func handleMarker(rt reflect.Type) marker {
 	return reflect.Zero(f.Type).Interface().(marker)
 }
 
-// String returns the name of a kind; for a handle that of its type in the public package.
+// String returns the name of a kind; for a handle, the name of its type in the public package.
 func (k Kind) String() string {
 	switch k {
 	case Map:

@@ -64,7 +64,7 @@ func TestOf_UnstorableError(t *testing.T) {
 		v            any
 		path, advice string
 	}{
-		{prefs{}, "Prefs", "name the concrete types first"},
+		{prefs{}, "Prefs", "call everheap.Register for its concrete types first"},
 		{struct{ A []*prefs }{}, "A[].Prefs", "everheap.Register"},
 		{struct{ A [2]struct{ c chan int } }{}, "A[].c", "Watch"},
 		{struct{ F func() }{}, "F", "data that selects"},
@@ -99,7 +99,7 @@ func TestOf_UnstorableError(t *testing.T) {
 		}
 	}
 	_, err := For[prefs]()
-	want := "everheap: type layout.prefs: field Prefs (interface { Nobody() }) cannot be stored; name the concrete types first, by everheap.Register: none that is registered implements it"
+	want := "everheap: type layout.prefs: field Prefs (interface { Nobody() }) cannot be stored; call everheap.Register for its concrete types first: no registered type implements it"
 	if err.Error() != want {
 		t.Errorf("got  %v\nwant %v", err, want)
 	}
@@ -198,7 +198,7 @@ func TestSame_IgnoresTags(t *testing.T) {
 		A int `everheap:"was=B"`
 	}{}))
 	if !Same(a, b) || Diff(a, b) != nil || bytes.Equal(a.Encode(), b.Encode()) {
-		t.Error("a tag must be stored, but is no difference")
+		t.Error("a tag must be stored, but is not a difference")
 	}
 }
 
@@ -223,7 +223,7 @@ func TestHash_EqualKeysAreEqual(t *testing.T) {
 		t.Errorf("equal keys differ: %x, %x (%v, %v)", ha, hb, err1, err2)
 	}
 	if other, _ := typ.Hash(2, NoEscapeKey(&a)); other == ha {
-		t.Error("the seed does not count")
+		t.Error("the seed does not change the hash")
 	}
 	for i, change := range []func(*key){
 		func(k *key) { k.A++ }, func(k *key) { k.S = "y" }, func(k *key) { k.F = 1 },
@@ -232,7 +232,7 @@ func TestHash_EqualKeysAreEqual(t *testing.T) {
 		c := a
 		change(&c)
 		if h, _ := typ.Hash(1, NoEscapeKey(&c)); h == ha || typ.Equal(NoEscapeKey(&a), NoEscapeKey(&c)) {
-			t.Errorf("change %d does not count", i)
+			t.Errorf("change %d does not change the hash", i)
 		}
 		if x, y := typ.Compare(NoEscapeKey(&a), NoEscapeKey(&c)), typ.Compare(NoEscapeKey(&c), NoEscapeKey(&a)); x != -1 || y != 1 {
 			t.Errorf("change %d: compares as %d and %d", i, x, y)

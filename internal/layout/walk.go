@@ -5,20 +5,20 @@ import (
 	"unsafe"
 )
 
-// walker goes through all parts of a stored value, each once, and checks what it
-// finds. Check, Handles, Judge, Attach, Move and AppendJSON are this walk.
+// walker visits each part of a stored value once, and checks it. Check, Handles, Judge, Attach, Move
+// and AppendJSON use this walk.
 type walker struct {
 	b       Bounds
-	budget  uintptr // bytes of owned parts that may still be visited (LY5)
+	budget  uintptr // bytes of owned parts that the walk may still visit (LY5)
 	empty   uintptr // elements of size zero so far
 	ids     *identity
-	from    uintptr // if not 0: addresses are those of a value that began there; change them on the way
-	to      uintptr // with from: to those of a value that begins there
+	from    uintptr // if not 0: the addresses are those of a block that begins here, and the walk changes them
+	to      uintptr // with from: to those of a block that begins here
 	handle  func(kind HandleKind, id uint64) bool
 	judge   func(handle *Type, id uint64) error
 	stopped bool // by handle
 	nested  int  // envelopes that the value is in
-	shallow bool // what is in envelopes is left out
+	shallow bool // the walk does not enter envelopes
 	met     func(name string, concrete *Type)
 }
 
@@ -30,8 +30,8 @@ func (t *Type) Check(p unsafe.Pointer, b Bounds) error {
 	return w.all(t, p)
 }
 
-// Handles calls fn for every handle in the stored value at p that is not nil, until fn
-// returns false. What it walks, it checks.
+// Handles calls fn for every handle in the stored value at p that is not nil, until fn returns false.
+// It checks all that it visits.
 func (t *Type) Handles(p unsafe.Pointer, b Bounds, fn func(kind HandleKind, id uint64) bool) error {
 	if !t.handles {
 		return nil
@@ -41,7 +41,7 @@ func (t *Type) Handles(p unsafe.Pointer, b Bounds, fn func(kind HandleKind, id u
 }
 
 // Judge calls fn for every handle in the stored value at p that is not nil, with the type
-// of the handle, until fn returns an error, which it returns. What it walks, it checks.
+// of the handle, until fn returns an error, which Judge returns. It checks all that it visits.
 func (t *Type) Judge(p unsafe.Pointer, b Bounds, fn func(handle *Type, id uint64) error) error {
 	if !t.handles {
 		return nil
@@ -78,7 +78,7 @@ func (w *walker) walkGraph(t *Type, p unsafe.Pointer) error {
 	return err
 }
 
-// skip reports whether there is nothing to see in values of t.
+// skip reports whether the walk has nothing to check in values of t.
 func (w *walker) skip(t *Type) bool {
 	return !t.checked && (w.handle == nil && w.judge == nil || !t.handles) || w.stopped
 }
@@ -147,8 +147,8 @@ func (w *walker) value(t *Type, p unsafe.Pointer) error {
 	return nil
 }
 
-// part checks the address at p, of n elements in size bytes, changes it if need be,
-// and returns where they are, if they are anywhere.
+// part checks the address at p, of n elements in size bytes, changes it if need be, and returns the
+// part's address; nil if the part has no address.
 func (w *walker) part(t *Type, p unsafe.Pointer, n, size, align uintptr) (unsafe.Pointer, error) {
 	addr := word(p, 0)
 	moves := w.from != 0 && addr != 0
@@ -171,9 +171,9 @@ func (w *walker) part(t *Type, p unsafe.Pointer, n, size, align uintptr) (unsafe
 	}
 	setWord(p, 0, addr-w.b.Lo+w.to)
 	if size == 0 {
-		return p, nil // it may lie behind the block, where pointers must not go
+		return p, nil // the address may be the end of the block, and a Go pointer must not point there
 	}
-	return unsafe.Add(p, addr-uintptr(p)), nil // of the same memory
+	return unsafe.Add(p, addr-uintptr(p)), nil // derived from p: it is the same memory
 }
 
 // spend takes n bytes from the budget.
@@ -234,19 +234,20 @@ func (w *walker) pointer(t *Type, p unsafe.Pointer) error {
 	return w.spend(t, p, e.size)
 }
 
-// slot is one part of a value that can be referred to more than once.
+// slot is a part of a value that several pointers can refer to.
 type slot struct {
-	addr uintptr // where it is in the source; 0: a free slot
+	addr uintptr // in the source; 0: the slot is free
 	typ  *Type
 	n    uintptr        // elements, and sliceBit for a slice
 	off  uintptr        // Flatten: where it is in the block. JSON: see shared
 	ptr  unsafe.Pointer // CopyOut: the copy
 }
 
-// sliceBit keeps a slice apart from the variable of the slice type that it begins with.
+// sliceBit distinguishes the elements of a slice of type T []T from a variable of type T at the same
+// address, which is the first element.
 const sliceBit = 1 << 63
 
-// work is a part that was placed but whose program has not run yet.
+// work is a part that has its place, but whose program has not run yet.
 type work struct {
 	src unsafe.Pointer
 	dst unsafe.Pointer // CopyOut
@@ -255,21 +256,21 @@ type work struct {
 	typ *Type
 }
 
-// identity is the table of the parts seen so far, by address and type, and the
-// stack of those still to be walked. The stack replaces recursion, so a list of a
-// million nodes needs no more of the goroutine's stack than one node.
+// identity is the table of the parts seen so far, by address and type, with a stack of the parts
+// still to be walked. The stack replaces recursion: a list of a million nodes needs no more of the
+// goroutine's stack than one node.
 type identity struct {
 	slots []slot // open addressing; the length is a power of two
 	used  int
 	todo  []work
 
-	mentions mentions // of maps that may contain themselves
+	mentions mentions // the maps that may contain themselves
 }
 
 const firstSlots = 16
 
-// manySlots is the size from which the table is filled more and grows less, since it
-// takes about as much memory as the value.
+// manySlots is the size from which the table is filled higher and grows by less: then it takes about
+// as much memory as the value.
 const manySlots = 1 << 16
 
 var identities = sync.Pool{New: func() any {
@@ -328,7 +329,7 @@ func (m *identity) add(addr uintptr, typ *Type, n uintptr) (*slot, bool) {
 }
 
 // root adds the fixed part itself, which pointers inside the value may refer to.
-// Roots that are pointers or slices are left out: JSON could not tell them apart.
+// It leaves out roots that are pointers or slices: JSON could not distinguish them.
 func (m *identity) root(p unsafe.Pointer, t *Type) *slot {
 	if t.kind != Struct && t.kind != Array || t.size == 0 {
 		return nil

@@ -2,8 +2,8 @@
 // the terms of Prometheus. The module metrics hands them to its client library; the command
 // writes them as text.
 //
-// Names follow Prometheus' conventions: base units, total at the end of what only grows. Each sample
-// has the label space, the name by which the space was opened.
+// Names follow Prometheus' conventions: base units, and total at the end of the name of a counter.
+// Each sample has the label space, the name by which the space was opened.
 //
 // Start reading at Of.
 package metric
@@ -43,19 +43,20 @@ type Sample struct {
 
 // Options say what to leave out.
 type Options struct {
-	NoReaders   bool // what held versions keep from reuse, for which all that they see is read
+	NoReaders   bool // the bytes that held versions keep from reuse; to count them, all blocks that the versions see are read
 	Collections bool // how many entries each collection has
 }
 
-// Of returns the metrics of an open space. A family without samples is left out. Of a space that cannot be
-// looked at there is little more than everheap_up, which is 0 then; what could not be found out is counted by
-// everheap_scrape_errors.
+// Of returns the metrics of an open space. Of leaves out families without samples. For a space that
+// cannot be read, the result is little more than everheap_up, which is 0 then; everheap_scrape_errors
+// counts the parts that could not be read.
 //
-// It waits for nobody, but if somebody is writing it takes a tenth of a second, to see whether he moves.
+// Of waits for no other process. But if a process is writing, Of takes a tenth of a second, to see
+// whether that process is suspended.
 func Of(s *everheap.Space, o Options) []Family {
 	g := gathering{space: s.Name()}
 	st := s.Stats()
-	g.one("everheap_up", "1 if this process has the space open and can look at it.", Gauge, truth(!st.Closed))
+	g.one("everheap_up", "1 if this process has the space open and can read its numbers.", Gauge, truth(!st.Closed))
 	if st.Closed {
 		return g.list()
 	}
@@ -69,7 +70,7 @@ func Of(s *everheap.Space, o Options) []Family {
 	if o.Collections {
 		g.failed(g.collections(s))
 	}
-	g.one("everheap_scrape_errors", "Parts of these metrics that could not be found out this time.", Gauge, float64(g.errors))
+	g.one("everheap_scrape_errors", "Parts of these metrics that could not be read this time.", Gauge, float64(g.errors))
 	return g.list()
 }
 
@@ -87,7 +88,7 @@ func (g *gathering) failed(err error) {
 	}
 }
 
-// list returns what was gathered, without families that have no samples.
+// list returns the gathered families, without those that have no samples.
 func (g *gathering) list() (list []Family) {
 	for _, f := range g.families {
 		if len(f.Samples) > 0 {
@@ -111,7 +112,8 @@ func (g *gathering) one(name, help string, kind Kind, value float64) {
 	g.add(g.family(name, help, kind), value)
 }
 
-// add adds a value to the sample with the labels: two processes of other PID namespaces can have one number.
+// add adds a value to the sample with the labels. Processes of different PID namespaces can have the
+// same number, and share a sample.
 func (g *gathering) add(f *Family, value float64, labels ...string) {
 	all := append([]string{g.space}, labels...)
 	for i := range all {
@@ -124,7 +126,7 @@ func (g *gathering) add(f *Family, value float64, labels ...string) {
 	f.Samples = append(f.Samples, Sample{all, value})
 }
 
-// stats adds what Stats tells.
+// stats adds the numbers of Stats.
 func (g *gathering) stats(st *everheap.Stats) {
 	g.one("everheap_created_timestamp_seconds", "When the space was created.", Gauge, seconds(st.Created))
 	g.one("everheap_versions_total", "Versions committed since the space was created, by all processes.", Counter, float64(st.Version))
@@ -137,13 +139,13 @@ func (g *gathering) stats(st *everheap.Stats) {
 		name, help string
 		bytes      uint64
 	}{
-		{"window", "Addresses that the space has: what its maximum size can be raised to while it is open.", st.Window},
-		{"max_size", "The most that the heap file may have.", st.MaxSize},
-		{"live", "What the newest version can reach, headers and rounding included.", st.Live},
-		{"used", "The heap file up to the last block ever used.", st.Used},
+		{"window", "Addresses that the space has: its maximum size can be raised up to this while it is open.", st.Window},
+		{"max_size", "Maximum size of the heap file.", st.MaxSize},
+		{"live", "Live set: the blocks that the newest version can reach, headers and rounding included.", st.Live},
+		{"used", "High-water mark of the heap file: its length up to the last block ever used.", st.Used},
 		{"file", "Length of the heap file.", st.File},
-		{"disk", "What the files of the space take on disk.", st.Disk},
-		{"journal", "The journal that a recovery would read.", st.Journal},
+		{"disk", "Bytes that the files of the space take on disk.", st.Disk},
+		{"journal", "Bytes of the journal that a recovery would read.", st.Journal},
 		{"reserved", "Set aside by the processes that have the space open, when they last counted.", st.Reserved},
 		{"leaked", "Estimate of what the next sweep finds.", st.Leaked},
 		{"free", "Free blocks that this process has set aside.", st.Free},
@@ -153,8 +155,8 @@ func (g *gathering) stats(st *everheap.Stats) {
 	}
 	g.replica(st.Replica)
 	c := st.Collected
-	g.one("everheap_collection_version", "Version that the last collection of this process has looked at; 0: none has ended.", Gauge, float64(c.Version))
-	g.one("everheap_collection_objects", "Objects that the last collection of this process has looked at.", Gauge, float64(c.Objects))
+	g.one("everheap_collection_version", "Version that the last collection of this process has examined; 0: no collection has ended yet.", Gauge, float64(c.Version))
+	g.one("everheap_collection_objects", "Objects that the last collection of this process has examined.", Gauge, float64(c.Objects))
 	g.one("everheap_collection_dropped_objects", "Objects that the last collection of this process has dropped.", Gauge, float64(c.Dropped))
 	g.one("everheap_collection_rescued_objects", "Objects that the last collection of this process has kept, since they were modified or linked meanwhile.", Gauge, float64(c.Rescued))
 	g.one("everheap_collection_dropped_bytes", "Bytes of the objects that the last collection of this process has dropped.", Gauge, float64(c.Bytes))
@@ -164,19 +166,19 @@ func (g *gathering) stats(st *everheap.Stats) {
 	g.one("everheap_background_error", "1 if background work of this process has ever failed.", Gauge, truth(st.LastError != nil))
 }
 
-// replica adds how far a replica is behind; nil: the space is none.
+// replica adds how far a replica is behind; r is nil if the space is not a replica.
 func (g *gathering) replica(r *everheap.ReplicaStats) {
 	g.one("everheap_replica", "1 if the space is a replica of one on another machine.", Gauge, truth(r != nil))
 	if r == nil {
 		return
 	}
-	g.one("everheap_replica_known_version", "Newest version of the leader, as it has said last; 0: it was not heard of since the space was opened.", Gauge, float64(r.Known))
-	g.one("everheap_replica_heard_timestamp_seconds", "When the leader has said last what it has, by its clock; 0: not since the space was opened.", Gauge, seconds(r.Heard))
-	g.one("everheap_replica_lag_versions", "Versions that the leader is known to have and the replica lacks.", Gauge, float64(r.LagVersions))
-	g.one("everheap_replica_lag_seconds", "For how long at most the replica has lacked a version that the leader has; 0: it lacks none.", Gauge, r.Lag.Seconds())
+	g.one("everheap_replica_known_version", "Newest version of the leader, as the leader last reported it; 0: no report since the space was opened.", Gauge, float64(r.Known))
+	g.one("everheap_replica_heard_timestamp_seconds", "When the leader last reported its newest version, by its clock; 0: not since the space was opened.", Gauge, seconds(r.Heard))
+	g.one("everheap_replica_lag_versions", "Versions that the replica lacks, as far as the leader has reported.", Gauge, float64(r.LagVersions))
+	g.one("everheap_replica_lag_seconds", "Upper bound of the time for which the replica has lacked a version of the leader; 0: it lacks none.", Gauge, r.Lag.Seconds())
 }
 
-// processes adds what Processes tells.
+// processes adds the numbers of Processes.
 func (g *gathering) processes(s *everheap.Space) error {
 	list, err := s.Processes()
 	if err != nil {
@@ -188,7 +190,7 @@ func (g *gathering) processes(s *everheap.Space) error {
 	commits := g.family("everheap_process_commits_total", "Versions that the process has committed.", Counter, labels...)
 	reserved := g.family("everheap_process_reserved_bytes", "Bytes that the process has set aside to write to.", Gauge, labels...)
 	writing := g.family("everheap_process_writing", "1 if the process is in a transaction that writes.", Gauge, labels...)
-	stopped := g.family("everheap_process_stopped", "1 if the process is suspended, as far as can be seen.", Gauge, labels...)
+	stopped := g.family("everheap_process_stopped", "1 if the process appears to be suspended.", Gauge, labels...)
 	for _, p := range list {
 		pid := who(p.PID, p.Foreign)
 		g.add(since, seconds(p.Since), pid, p.Command)
@@ -200,7 +202,7 @@ func (g *gathering) processes(s *everheap.Space) error {
 	return nil
 }
 
-// readers adds what Readers tells.
+// readers adds the numbers of Readers.
 func (g *gathering) readers(s *everheap.Space) error {
 	list, err := s.Readers()
 	if err != nil {
@@ -210,7 +212,7 @@ func (g *gathering) readers(s *everheap.Space) error {
 	g.one("everheap_readers", "Versions that are held, by a transaction or while they are written to disk.", Gauge, float64(len(list)))
 	labels := []string{"pid", "command"}
 	held := g.family("everheap_process_readers", "Versions that the process holds.", Gauge, labels...)
-	pins := g.family("everheap_process_pinned_bytes", "Bytes that only versions which the process, and others, hold can still see: they are not reused.", Gauge, labels...)
+	pins := g.family("everheap_process_pinned_bytes", "Bytes that are not reused because a version that the process holds, perhaps with others, can still see them.", Gauge, labels...)
 	var age time.Duration
 	lag := everheap.Version(0)
 	for _, r := range list {
@@ -220,12 +222,12 @@ func (g *gathering) readers(s *everheap.Space) error {
 		age = max(age, time.Since(r.Since))
 		lag = max(lag, newest-min(r.Version, newest))
 	}
-	g.one("everheap_oldest_reader_seconds", "For how long the version is held that was held first; 0: none is.", Gauge, age.Seconds())
-	g.one("everheap_oldest_reader_lag_versions", "How many versions the oldest held one is behind the newest.", Gauge, float64(lag))
+	g.one("everheap_oldest_reader_seconds", "Age of the oldest hold on a version; 0: no version is held.", Gauge, age.Seconds())
+	g.one("everheap_oldest_reader_lag_versions", "How many versions the oldest held version is behind the newest.", Gauge, float64(lag))
 	return nil
 }
 
-// locks adds what Locks tells.
+// locks adds the numbers of Locks.
 func (g *gathering) locks(s *everheap.Space) error {
 	list, err := s.Locks()
 	if err != nil {
@@ -235,9 +237,9 @@ func (g *gathering) locks(s *everheap.Space) error {
 	permits := g.family("everheap_lock_permits", "Permits of the semaphore in total; 1 for a mutex.", Gauge, labels...)
 	taken := g.family("everheap_lock_held_permits", "Permits of the named lock that are held.", Gauge, labels...)
 	dead := g.family("everheap_lock_dead_holders", "Holders of the named lock that have died.", Gauge, labels...)
-	stopped := g.family("everheap_lock_stopped_holders", "Holders of the named lock that are suspended, as far as can be seen.", Gauge, labels...)
-	waiters := g.family("everheap_lock_waiting_processes", "Processes in which somebody waits for the named lock.", Gauge, labels...)
-	age := g.family("everheap_lock_held_seconds", "For how long the named lock is held, by the holder that took it first.", Gauge, labels...)
+	stopped := g.family("everheap_lock_stopped_holders", "Holders of the named lock that appear to be suspended.", Gauge, labels...)
+	waiters := g.family("everheap_lock_waiting_processes", "Processes in which a goroutine waits for the named lock.", Gauge, labels...)
+	age := g.family("everheap_lock_held_seconds", "How long the oldest holder has held the named lock.", Gauge, labels...)
 	for _, l := range list {
 		var units, isDead, isStopped int
 		var longest time.Duration
@@ -263,17 +265,17 @@ func (g *gathering) locks(s *everheap.Space) error {
 	return nil
 }
 
-// subscriptions adds what Subscriptions tells. One that is lost has no version.
+// subscriptions adds the numbers of Subscriptions. A lost subscription has no version.
 func (g *gathering) subscriptions(s *everheap.Space, newest everheap.Version) error {
 	list, err := s.Subscriptions()
 	if err != nil {
 		return err
 	}
 	const label = "subscription"
-	at := g.family("everheap_subscription_version", "Version up to which the subscription needs nothing any more.", Gauge, label)
+	at := g.family("everheap_subscription_version", "Version up to which the subscription no longer needs any changes.", Gauge, label)
 	lag := g.family("everheap_subscription_lag_versions", "How many versions the subscription is behind the newest.", Gauge, label)
-	kept := g.family("everheap_subscription_kept_bytes", "What is kept for the subscription, in whole segments of the journal.", Gauge, label)
-	keep := g.family("everheap_subscription_keep_bytes", "What may be kept for the subscription: beyond that it is lost.", Gauge, label)
+	kept := g.family("everheap_subscription_kept_bytes", "Bytes kept for the subscription, in whole segments of the journal.", Gauge, label)
+	keep := g.family("everheap_subscription_keep_bytes", "Bytes that may be kept for the subscription: beyond that it is lost.", Gauge, label)
 	lost := g.family("everheap_subscription_lost", "1 if the subscription has fallen too far behind: its owner begins again with a backup.", Gauge, label)
 	for _, u := range list {
 		if !u.Lost {
@@ -287,7 +289,7 @@ func (g *gathering) subscriptions(s *everheap.Space, newest everheap.Version) er
 	return nil
 }
 
-// collections adds what Collections tells.
+// collections adds the numbers of Collections.
 func (g *gathering) collections(s *everheap.Space) error {
 	list, err := s.Collections()
 	if err != nil {
@@ -300,7 +302,7 @@ func (g *gathering) collections(s *everheap.Space) error {
 	return nil
 }
 
-// who names a process: a number of another PID namespace may be that of several.
+// who names a process. Several processes of other PID namespaces may have the same number.
 func who(pid int, foreign bool) string {
 	if foreign {
 		return strconv.Itoa(pid) + " elsewhere"

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ContentType is that of what Write writes.
+// ContentType is the content type of Write's output.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
 
 // Write writes metrics of one or more spaces in Prometheus' text format; families with one name are
@@ -50,7 +50,7 @@ var (
 	escapeLabel = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 )
 
-// number writes a value; whole ones as such.
+// number formats a value; a whole number without a decimal point.
 func number(v float64) string {
 	if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 		return strconv.FormatInt(int64(v), 10)

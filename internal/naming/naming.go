@@ -1,6 +1,5 @@
-// Package naming leads from the name of a space to its directory, by way of the registry,
-// and keeps the registry's windows true: when a space is opened, created, restored from a
-// backup, or given another window.
+// Package naming finds the directory of a space by its name, in the registry. It also keeps the
+// registry's windows correct when it opens, creates, restores or moves a space.
 //
 // Start reading at Open, then inOtherWindow.
 package naming
@@ -19,10 +18,10 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// Name is what a program calls a space.
+// Name is the name by which a program opens a space.
 type Name struct {
 	Text string // a registered name, or a directory if it contains a path separator
-	Dir  string // unless "": the space is in Dir/Text, whatever the registry says
+	Dir  string // if not "", the space is in Dir/Text, and the registry is not asked
 }
 
 // Open opens the space with a name, and creates it if it does not exist. An unregistered name
@@ -43,8 +42,8 @@ func Open(ctx context.Context, name Name, o engine.Options) (*engine.Space, erro
 // isDirectory reports whether the name is the path of a directory.
 func (n Name) isDirectory() bool { return strings.ContainsRune(n.Text, filepath.Separator) }
 
-// openDirectory opens a space that the registry need not know. If it is created,
-// its window avoids those of registered spaces, as far as the registry can be read.
+// openDirectory opens a space that need not be registered. If it creates the space, the window avoids
+// those of registered spaces, as far as the registry can be read.
 func openDirectory(ctx context.Context, dir string, o engine.Options) (*engine.Space, error) {
 	if entries, err := registry.Open("").List(); err == nil {
 		o.Taken = windowsOf(entries)
@@ -82,7 +81,7 @@ func openRegistered(ctx context.Context, name string, o engine.Options) (*engine
 	if dir == "" {
 		return fail(fmt.Errorf("no home for the registry: set EVERHEAP_HOME, or give a directory such as ./%s", name))
 	}
-	if base, size, err := engine.StoredWindow(dir); err == nil { // there, but a crash kept it from being registered
+	if base, size, err := engine.StoredWindow(dir); err == nil { // the space exists: a crash came before it was registered
 		if err := r.Register(registry.Entry{Name: name, Dir: dir, Base: base, Size: size}); err != nil {
 			return fail(err)
 		}
@@ -94,9 +93,9 @@ func openRegistered(ctx context.Context, name string, o engine.Options) (*engine
 	return createRegistered(ctx, r, name, dir, o)
 }
 
-// correct tells the registry where the window of a space really is, if that is not
-// what it says: a crash can have come between the two. What fails is left to the next
-// one who opens the space: the registry only helps to keep windows apart.
+// correct updates the window of a space in the registry if it is wrong there: a crash may have come
+// between the change of the window and the change of the registry. correct ignores errors; the next
+// Open tries again. The registry only helps to keep windows apart.
 func correct(r *registry.Registry, entry registry.Entry, e *engine.Space) {
 	if base, size := e.Window(); entry.Base != 0 && (base != entry.Base || size != entry.Size) {
 		entry.Base, entry.Size = base, size
@@ -131,8 +130,7 @@ func createRegistered(ctx context.Context, r *registry.Registry, name, dir strin
 	return e, nil
 }
 
-// windowsOf returns a function that says whether a window is that of a registered
-// space.
+// windowsOf returns a function that reports whether a window overlaps that of a registered space.
 func windowsOf(entries []registry.Entry) func(base, size uint64) bool {
 	return func(base, size uint64) bool {
 		for _, e := range entries {
@@ -144,7 +142,7 @@ func windowsOf(entries []registry.Entry) func(base, size uint64) bool {
 	}
 }
 
-// locate returns the absolute directory of a space that must be there, by its name.
+// locate returns the absolute directory of an existing space, by its name.
 func locate(op string, name Name) (string, error) {
 	fail := func(err error) (string, error) { return "", &failure.OpError{Op: op, Space: name.Text, Err: err} }
 	dir := name.Text

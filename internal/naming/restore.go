@@ -14,7 +14,7 @@ import (
 // Restore creates the space with a name from the stream of a backup, and closes it.
 func Restore(name Name, r io.Reader, o engine.Options) error {
 	entries, err := registry.Open("").List()
-	if err == nil { // else its windows are not known
+	if err == nil { // else the registered windows are unknown
 		o.Taken = windowsOf(entries)
 	}
 	switch {
@@ -29,8 +29,8 @@ func Restore(name Name, r io.Reader, o engine.Options) error {
 	return restoreRegistered(name.Text, r, o)
 }
 
-// restoreRegistered restores a space that is registered, or is to be. It is registered
-// when it is there: nobody finds it before, and nothing is left of it after an error.
+// restoreRegistered restores a space under a registered or a new name. It registers the space only
+// after the restore: no process finds the space before, and an error leaves nothing behind.
 func restoreRegistered(name string, r io.Reader, o engine.Options) error {
 	fail := func(err error) error { return &failure.OpError{Op: "restore", Space: name, Err: err} }
 	if err := registry.ValidName(name); err != nil {
@@ -43,7 +43,7 @@ func restoreRegistered(name string, r io.Reader, o engine.Options) error {
 	}
 	dir := reg.DefaultDir(name)
 	if found {
-		dir = entry.Dir // if there is nothing any more
+		dir = entry.Dir // if the directory has no space any more
 	}
 	if dir == "" {
 		return fail(fmt.Errorf("no home for the registry: set EVERHEAP_HOME, or give a directory such as ./%s", name))
@@ -52,7 +52,7 @@ func restoreRegistered(name string, r io.Reader, o engine.Options) error {
 		pick := func(func(base, size uint64) bool) (uint64, error) { return base, nil }
 		err := reg.Reserve(name, dir, size, pick, func(uint64) error { return place() })
 		if window := (*registry.WindowError)(nil); errors.As(err, &window) {
-			err = fmt.Errorf("another space got the window meanwhile; restore again: %w", err)
+			err = fmt.Errorf("another space took the window meanwhile; restore again: %w", err)
 		}
 		return err
 	})

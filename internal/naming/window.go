@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// Compact rewrites the space with a name, which no process has open, as small as possible. It
+// Compact rewrites the space with a name as small as possible. No process may have the space open. It
 // returns the sizes of its files before and after.
 func Compact(ctx context.Context, name Name, o engine.Options) (before, after int64, err error) {
 	dir, err := locate("compact", name)
@@ -23,8 +23,8 @@ func Compact(ctx context.Context, name Name, o engine.Options) (before, after in
 	return engine.Compact(ctx, dir, o)
 }
 
-// Rebase gives the space with a name, which no process has open, the window of its size that
-// begins at base, or a free one if base is 0.
+// Rebase moves the space with a name to the window of the same size that begins at base, or to a free
+// window if base is 0. No process may have the space open.
 func Rebase(ctx context.Context, name Name, base uint64, o engine.Options) error {
 	dir, err := locate("rebase", name)
 	if err != nil {
@@ -65,7 +65,7 @@ func Resize(ctx context.Context, name Name, bytes uint64, o engine.Options) erro
 	return errors.Join(e.Resize(ctx, bytes), e.Close())
 }
 
-// enlarge gives the closed space in a directory a larger window.
+// enlarge moves the closed space in a directory to a larger window.
 func enlarge(ctx context.Context, dir string, from window, bytes uint64, o engine.Options) error {
 	size, err := engine.WindowSize(bytes)
 	if err != nil {
@@ -76,8 +76,8 @@ func enlarge(ctx context.Context, dir string, from window, bytes uint64, o engin
 	})
 }
 
-// inOtherWindow has the space in a directory written anew for another window, the one
-// that is wanted, or any of that size if its base is 0. The registry learns of it.
+// inOtherWindow calls write to rewrite the space in a directory for the window to, or for any free
+// window of that size if its base is 0. It keeps the registry up to date.
 func inOtherWindow(op, dir string, from, to window, write func(base uint64) error) error {
 	w := windows{dir: dir, old: from.base}
 	err := w.choose(&to)
@@ -98,14 +98,14 @@ func inOtherWindow(op, dir string, from, to window, write func(base uint64) erro
 // window is a range of addresses.
 type window struct{ base, size uint64 }
 
-// windows is what must be known to give the space in a directory another window.
+// windows has all that is needed to choose another window for the space in a directory.
 type windows struct {
 	dir     string
 	old     uint64           // base of the window that the space has
-	entries []registry.Entry // of the registry, as far as it could be read
+	entries []registry.Entry // the registry's entries, if it could be read
 }
 
-// same reports whether an entry of the registry is of the space.
+// same reports whether an entry of the registry is the entry of the space.
 func (w *windows) same(e registry.Entry) bool {
 	if e.Dir == w.dir {
 		return true
@@ -118,8 +118,7 @@ func (w *windows) same(e registry.Entry) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// holder returns the name of another registered space whose window overlaps the one at
-// base.
+// holder returns the name of another registered space whose window overlaps the window at base.
 func (w *windows) holder(base, size uint64) string {
 	for _, e := range w.entries {
 		if e.Size > 0 && base < e.Base+e.Size && e.Base < base+size && !w.same(e) {
@@ -129,7 +128,7 @@ func (w *windows) holder(base, size uint64) string {
 	return ""
 }
 
-// choose finds a free place, unless a base is given: then that must be free.
+// choose sets to.base to a free window if it is 0; else it verifies that the window is free.
 func (w *windows) choose(to *window) (err error) {
 	w.entries, _ = registry.Open("").List()
 	if to.base == 0 {
@@ -144,9 +143,9 @@ func (w *windows) choose(to *window) (err error) {
 	return nil
 }
 
-// move tells the registry, if it knows the space, of another window. It does so before
-// the space has that: so nobody is given it meanwhile. If this process dies in between,
-// the next Open by name puts it right.
+// move changes the window of the space in the registry, if the space is registered. It does so before
+// the space moves, so that no other space is given that window meanwhile. If this process dies in
+// between, the next Open by name corrects the registry.
 func (w *windows) move(from, to window) error {
 	r := registry.Open("")
 	for i, e := range w.entries {

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package proctest runs parts of a test in processes of their own: the very test binary,
-// started again. A child and its test talk in lines.
+// Package proctest runs parts of a test in child processes: it starts the test binary again. A child
+// and its test exchange lines.
 //
 // Start reading at Main, then Start.
 package proctest
@@ -20,10 +20,10 @@ import (
 	"time"
 )
 
-// Children are the programs that children run, by name; dir is what Start was given.
+// Children has the functions that children run, by name; dir is the argument of Start.
 var Children = map[string]func(dir string) error{}
 
-// Patience is how long a test waits for what should take a moment.
+// Patience is how long a test waits for a quick operation.
 const Patience = 2 * time.Minute
 
 // childEnv and dirEnv are the variables that tell a child what to do, and where.
@@ -32,8 +32,8 @@ const (
 	dirEnv   = "EVERHEAP_TEST_DIR"
 )
 
-// Main is for TestMain: it runs the child that the environment names, if it names one,
-// and ends the process then. What a child returns it says in a line "fail".
+// Main is for TestMain. If the environment names a child, Main runs it and ends the process; it
+// prints an error of the child in a line "fail".
 func Main() {
 	name := os.Getenv(childEnv)
 	if name == "" {
@@ -50,7 +50,7 @@ func Main() {
 	os.Exit(0)
 }
 
-// Proc is a child. It says lines, and gets lines; the end of its input ends it.
+// Proc is a child. It writes lines, and receives lines; the end of its input ends it.
 type Proc struct {
 	t   testing.TB
 	Cmd *exec.Cmd
@@ -61,7 +61,7 @@ type Proc struct {
 	err bytes.Buffer
 }
 
-// Start starts a child; change may change the command before.
+// Start starts a child; change, if not nil, may change the command first.
 func Start(t testing.TB, name, dir string, change func(*exec.Cmd)) *Proc {
 	t.Helper()
 	self, err := os.Executable()
@@ -93,7 +93,7 @@ func Start(t testing.TB, name, dir string, change func(*exec.Cmd)) *Proc {
 	return p
 }
 
-// Hear waits for a line that begins with a word, and returns the rest of it.
+// Hear waits for a line of the child that begins with a word, and returns the rest of the line.
 func (p *Proc) Hear(word string) (rest string) {
 	p.t.Helper()
 	found := func() bool {
@@ -110,12 +110,12 @@ func (p *Proc) Hear(word string) (rest string) {
 	if !Wait(func() bool { return found() || p.Gone() }) || !found() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.t.Fatalf("process %d: waited for the line %q in vain; it said %q\n%s", p.Cmd.Process.Pid, word, p.out, &p.err)
+		p.t.Fatalf("process %d: no line %q came; it wrote %q\n%s", p.Cmd.Process.Pid, word, p.out, &p.err)
 	}
 	return rest
 }
 
-// Kill kills it, and waits for its end.
+// Kill kills the child, and waits for its end.
 func (p *Proc) Kill() {
 	p.t.Helper()
 	_ = p.Cmd.Process.Kill()
@@ -124,7 +124,7 @@ func (p *Proc) Kill() {
 	}
 }
 
-// Said returns what followed a word in the lines that began with it so far.
+// Said returns the rest of each line so far that began with a word.
 func (p *Proc) Said(word string) (rest []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -136,7 +136,7 @@ func (p *Proc) Said(word string) (rest []string) {
 	return rest
 }
 
-// Gone reports whether it has ended.
+// Gone reports whether the child has ended.
 func (p *Proc) Gone() bool {
 	select {
 	case <-p.end:
@@ -146,11 +146,11 @@ func (p *Proc) Gone() bool {
 	}
 }
 
-// Ends waits for its end, and fails the test if it has failed.
+// Ends waits for the child's end, and fails the test if the child has failed.
 func (p *Proc) Ends() {
 	p.t.Helper()
 	if !Wait(p.Gone) {
-		_ = p.Cmd.Process.Signal(syscall.SIGQUIT) // it tells where it stands
+		_ = p.Cmd.Process.Signal(syscall.SIGQUIT) // it prints its stacks
 		Wait(p.Gone)
 		p.t.Fatalf("process %d does not end\n%s", p.Cmd.Process.Pid, &p.err)
 	}
@@ -166,32 +166,32 @@ func (p *Proc) Ends() {
 	}
 }
 
-// Tell says a line to it.
+// Tell sends a line to the child.
 func (p *Proc) Tell(line string) { fmt.Fprintln(p.in, line) }
 
-// Stop makes it stand still.
+// Stop suspends the child.
 func (p *Proc) Stop() {
 	p.t.Helper()
 	fatal(p.t, p.Cmd.Process.Signal(syscall.SIGSTOP))
 	if !Wait(p.Still) {
-		p.t.Fatal("it does not stand still")
+		p.t.Fatal("the child is not suspended")
 	}
 }
 
-// Still reports whether it stands still.
+// Still reports whether the child is suspended.
 func (p *Proc) Still() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Cmd.Process.Pid))
 	_, rest, _ := strings.Cut(string(stat), ") ")
 	return err == nil && strings.HasPrefix(rest, "T")
 }
 
-// Resume lets it go on.
+// Resume lets the child continue.
 func (p *Proc) Resume() { fatal(p.t, p.Cmd.Process.Signal(syscall.SIGCONT)) }
 
-// Say writes a line of a child.
+// Say writes a line, in a child.
 func Say(words ...any) { fmt.Println(words...) }
 
-// Told waits for the parent's next line.
+// Told waits for the parent's next line, in a child.
 var Told = func() func() string {
 	lines := bufio.NewScanner(os.Stdin)
 	return func() string {

@@ -4,8 +4,7 @@ package queue
 
 import "github.com/everheap/everheap/internal/goroutine"
 
-// GoOnAs makes the calling goroutine, of a fork, the one that has forked: that one may have
-// the lock.
+// GoOnAs gives the lock to the calling goroutine of a fork, if the goroutine that forked has it.
 func (q *Queue) GoOnAs(forker uintptr) {
 	if q.owner.Load() == forker {
 		q.owner.Store(goroutine.ID())

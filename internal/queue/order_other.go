@@ -4,5 +4,5 @@ package queue
 
 import "sync/atomic"
 
-// setOwner writes a word after all that was written before.
+// setOwner stores a word after all earlier writes.
 func setOwner(word *atomic.Uintptr, id uintptr) { word.Store(id) }

@@ -1,7 +1,7 @@
-// Package queue is the lock by which the goroutines of one process take turns: first
-// come, first served once it is contended, and a waiter can give up. Whoever has that
-// of a space may take the space's writer lock and use the process's lists of free
-// space; each named lock has one of its own.
+// Package queue is the lock by which the goroutines of one process take turns. It is first come,
+// first served once it is contended, and a waiter can give up. Each space has a Queue in each
+// process: the goroutine that holds it may take the space's writer lock, and use the process's lists
+// of free space. Each named lock has a Queue of its own.
 //
 // Start reading at Queue.Lock.
 package queue
@@ -20,16 +20,16 @@ import (
 var (
 	// ErrSelf says that a goroutine would wait for its own transaction.
 	ErrSelf = errors.New("this goroutine is in a transaction of the same space already: in an Update use its Tx instead of the Space, in a Resume call checkpoint first")
-	// ErrGone is that of one who has waited for others of this process in vain.
-	ErrGone = errors.New("what it waits for does not come any more")
+	// ErrGone says that Over was closed while the goroutine waited.
+	ErrGone = errors.New("stopped waiting: the lock is not granted any more")
 )
 
-// Queue is such a lock. The zero value is free.
+// Queue is the lock. The zero value is free.
 type Queue struct {
-	state atomic.Int32    // 0 free, 1 held, 2 held and perhaps waited for
-	owner atomic.Uintptr  // goroutine: only itself asks whether it is that, and it has written that itself
-	Over  <-chan struct{} // closed when nobody is to wait any more; nil: never
-	slow  atomic.Uint32   // how often LockSlow was called
+	state atomic.Int32    // 0 free, 1 held, 2 held and perhaps with waiters
+	owner atomic.Uintptr  // ID of the holder, which writes it; other goroutines only compare it with their own
+	Over  <-chan struct{} // closed to end all waiting; nil: never
+	slow  atomic.Uint32   // calls of LockSlow
 	wait  struct {
 		sync.Mutex
 		list []chan struct{}
@@ -61,7 +61,7 @@ func (q *Queue) Lock(ctx context.Context) error {
 	return nil
 }
 
-// TryLock takes the lock if nobody has it.
+// TryLock takes the lock if it is free.
 func (q *Queue) TryLock() bool {
 	if !q.state.CompareAndSwap(0, 1) {
 		return false
@@ -73,7 +73,7 @@ func (q *Queue) TryLock() bool {
 // Mine reports whether this goroutine has the lock.
 func (q *Queue) Mine() bool { return q.state.Load() != 0 && q.owner.Load() == goroutine.ID() }
 
-// LockSlow waits for the lock, whoever has it, and does not note who waits.
+// LockSlow waits for the lock, even if this goroutine holds it, and does not set the owner.
 func (q *Queue) LockSlow(ctx context.Context) error {
 	q.slow.Add(1)
 	for range spins {
@@ -85,7 +85,7 @@ func (q *Queue) LockSlow(ctx context.Context) error {
 	q.wait.Lock()
 	if q.state.Swap(2) == 0 {
 		q.wait.Unlock()
-		return nil // state 2 costs one look at the list when it is unlocked
+		return nil // state 2 only makes Unlock look at the list once
 	}
 	turn := make(chan struct{})
 	q.wait.list = append(q.wait.list, turn)
@@ -104,13 +104,13 @@ func (q *Queue) LockSlow(ctx context.Context) error {
 		q.wait.list = slices.Delete(q.wait.list, i, i+1)
 	}
 	q.wait.Unlock()
-	if i < 0 { // our turn came at the same time
+	if i < 0 { // Unlock granted the lock at the same time: pass it on
 		q.Unlock()
 	}
 	return err
 }
 
-// Unlock gives the lock to the first waiter, if there is one.
+// Unlock gives the lock to the first waiter, or frees it.
 func (q *Queue) Unlock() {
 	setOwner(&q.owner, 0)
 	if q.state.CompareAndSwap(1, 0) {

@@ -10,11 +10,10 @@ import (
 	"time"
 )
 
-// patience is how long a test waits for what should take a moment, on a machine that has
-// much to do.
+// patience is how long a test waits for a quick operation, on a busy machine.
 const patience = time.Minute
 
-// within ends the tests, and shows what all goroutines do, if fn comes to no end.
+// within runs fn. If fn does not end, it panics, which prints the stacks of all goroutines.
 func within(t *testing.T, what string, fn func()) {
 	t.Helper()
 	watch := time.AfterFunc(patience, func() {
@@ -56,7 +55,7 @@ func TestQueue_OneAtATimeInOrder(t *testing.T) {
 	}
 }
 
-// awaitWaiters waits until so many wait.
+// awaitWaiters waits until n goroutines wait.
 func awaitWaiters(t *testing.T, q *Queue, n int) {
 	t.Helper()
 	for end := time.Now().Add(patience); len(waiters(q)) < n; time.Sleep(100 * time.Microsecond) {
@@ -66,7 +65,7 @@ func awaitWaiters(t *testing.T, q *Queue, n int) {
 	}
 }
 
-// waiters returns those that wait.
+// waiters returns the list of waiters.
 func waiters(q *Queue) []chan struct{} {
 	q.wait.Lock()
 	defer q.wait.Unlock()
@@ -100,7 +99,7 @@ func TestQueue_SelfAndContext(t *testing.T) {
 	}
 }
 
-func TestQueue_TurnAndContextAtOnce(t *testing.T) { // the turn that comes too late is passed on
+func TestQueue_TurnAndContextAtOnce(t *testing.T) { // a lock granted too late is passed on
 	var q Queue
 	var wg sync.WaitGroup
 	for range 8 {

@@ -1,25 +1,22 @@
-// Package readahead reads the heap ahead, in the background, in a process that has to wait for
-// many of its pages.
+// Package readahead reads the heap ahead, in the background, in a process that waits for many of the
+// heap's pages.
 //
-// The views of a heap are mapped for random access, since pages that the
-// kernel reads together on its own would be changed and written together. So after a
-// start without the heap in memory, each page that is touched first waits for a read of
-// its own, and disks deliver many times as much in order. What is here makes up for it:
-// a process that has to wait for many pages reads the heap ahead, in the background, in
-// the order of the file.
+// The views of a heap are mapped for random access: pages that the kernel reads together on its own
+// initiative it would also write together. So when the heap is not in memory, the first access to
+// each page waits for a read of that page. Disks deliver many times as much when they read in order.
+// Therefore a process that waits for many pages reads the heap in the order of the file, in the
+// background.
 //
-//	A1  It begins when pages are waited for while the space is opened, or in numbers
-//	    after that, and goes on, piece by piece, as long as they are: so who finds all in
-//	    memory causes no reads.
-//	A2  Each byte is read ahead once at most by each process that has opened the space,
-//	    and in all no more than half of the memory that is there, for the control
-//	    groups of the process, too: so with more data
-//	    than memory it ends.
-//	A3  Only extents in use are read: holes and free ones would fill memory with nothing.
-//	A4  It waits for each step before the next one: who needs a page meanwhile does not
-//	    wait behind more than that.
-//	A5  It is only advice: a page that cannot be read ends it, and whoever needs the page
-//	    is told.
+//	A1  A process begins to read ahead when it waits for pages while it opens the space, or for many
+//	    pages later. It continues, piece by piece, as long as it waits for many. So a process that
+//	    finds all pages in memory causes no reads.
+//	A2  A process reads each byte ahead at most once, and in all at most half of the available memory,
+//	    within the limits of its control groups, too. So with more data than memory it ends.
+//	A3  It reads only extents in use: holes and free extents would fill memory with nothing.
+//	A4  It waits for each step before it begins the next. So a process that needs a page meanwhile
+//	    waits for at most one step.
+//	A5  Reading ahead is only advice: a page that cannot be read ends it, and the goroutine that needs
+//	    the page gets the error.
 //
 // Start reading at Reader.Look.
 package readahead
@@ -40,29 +37,29 @@ import (
 	"github.com/everheap/everheap/internal/member"
 )
 
-// Faults is how many pages that were waited for in a tenth of a second are worth it.
+// Faults is the number of pages waited for within a tenth of a second that starts reading ahead.
 const Faults = 32
 
 const (
-	aheadPiece = 64 << 20 // bytes that are read before there is another look
-	aheadStep  = 1 << 20  // bytes that are read at once
+	aheadPiece = 64 << 20 // bytes read between two calls of Look
+	aheadStep  = 1 << 20  // bytes read at once
 
 )
 
-// Reader is how far this process has read ahead.
+// Reader reads the heap ahead for one process.
 type Reader struct {
-	faults int64       // pages that the process had waited for at the last look
-	busy   atomic.Bool // a piece is being read; whoever set it has what follows
-	at     uint64      // offset in the heap up to which it was read
-	bytes  uint64      // that were read
+	faults int64       // pages that the process had waited for at the last Look
+	busy   atomic.Bool // a piece is being read; the goroutine that set it has the fields below
+	at     uint64      // offset in the heap up to which it has read
+	bytes  uint64      // read in all
 	over   bool
 }
 
 // Begin says how many pages the process had waited for before it opened the space.
 func (a *Reader) Begin(faults int64) { a.faults = faults }
 
-// Look reads the next piece of the heap, in another goroutine, if so many pages were waited for
-// since the last look.
+// Look reads the next piece of the heap, in another goroutine, if the process has waited for at least
+// least pages since the last Look.
 func (a *Reader) Look(m *member.Member, least int64) {
 	faults := mapping.MajorFaults()
 	waited := faults - a.faults
@@ -87,8 +84,7 @@ func (a *Reader) Look(m *member.Member, least int64) {
 	}()
 }
 
-// piece reads the next piece of what is in use up to end, if no more than limit was read
-// then in all.
+// piece reads the next piece of the extents in use before end. In all it reads at most limit bytes.
 func (a *Reader) piece(end, limit uint64, inUse func(off uint64) bool, read func(off, n uint64) bool) {
 	for left := int64(aheadPiece); left > 0 && !a.over; {
 		n := uint64(0)
@@ -108,8 +104,8 @@ func (a *Reader) piece(end, limit uint64, inUse func(off uint64) bool, read func
 	}
 }
 
-// memoryThere returns how many bytes of memory could be used for files, or are, as far
-// as the kernel tells; 0: it does not.
+// memoryThere returns the bytes of memory that are available for files or used by them, as the kernel
+// reports; 0 if it does not report them.
 func memoryThere() uint64 {
 	there := uint64(0)
 	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
@@ -122,15 +118,15 @@ func memoryThere() uint64 {
 	return min(there, memoryLimit("/sys/fs/cgroup", string(groups)))
 }
 
-// memoryLimit returns the smallest limit of memory of the control groups that the process
-// is in, and of those around them; the greatest number if there is none. root is where they
-// are mounted, and groups what /proc/self/cgroup says. Source: cgroups(7).
+// memoryLimit returns the smallest memory limit of the control groups of the process and of their
+// parents; the greatest number if no group has a limit. root is their mount point, and groups is the
+// text of /proc/self/cgroup. Source: cgroups(7).
 func memoryLimit(root, groups string) uint64 {
 	limit := uint64(math.MaxUint64)
 	within := func(mount, group, name string) {
 		for group = path.Clean("/" + group); ; group = path.Dir(group) {
 			if b, err := os.ReadFile(filepath.Join(root, mount, group, name)); err == nil {
-				if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64); err == nil { // else it is "max"
+				if n, err := strconv.ParseUint(string(bytes.TrimSpace(b)), 10, 64); err == nil { // otherwise it is "max"
 					limit = min(limit, n)
 				}
 			}
@@ -139,7 +135,7 @@ func memoryLimit(root, groups string) uint64 {
 			}
 		}
 	}
-	within("", "", "memory.max") // of a container that does not tell where it is
+	within("", "", "memory.max") // for a container that hides the path of its group
 	for line := range strings.Lines(groups) {
 		_, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
 		controllers, group, _ := strings.Cut(rest, ":")

@@ -12,23 +12,23 @@ import (
 	"github.com/everheap/everheap/internal/format"
 )
 
-// A piece is read in steps, in order, without what is not in use; all together no more
-// than once, and no more than the limit.
+// A piece is read in steps, in order, without extents not in use; no byte is read twice, and no more
+// than the limit.
 func TestReadAhead_Pieces(t *testing.T) { // A2, A3, A4
 	const extent = format.ExtentSize
 	for _, c := range []struct {
 		name       string
 		end, limit uint64
 		unused     []uint64 // extents
-		fails      uint64   // offset of a step that does
-		want       []string // what is read, piece by piece
+		fails      uint64   // offset of a step that fails
+		want       []string // the ranges read, piece by piece
 	}{
 		{name: "nothing", limit: 1 << 40, want: []string{""}},
 		{name: "less than a step", end: 3 * extent, limit: 1 << 40, want: []string{"0+3", ""}},
 		{name: "steps", end: 40 * extent, limit: 1 << 40, want: []string{"0+16 16+16 32+8", ""}},
 		{name: "not in use", end: 20 * extent, limit: 1 << 40, unused: []uint64{0, 1, 5, 19}, want: []string{"2+3 6+13", ""}},
 		{name: "a limit", end: 40 * extent, limit: 20 * extent, want: []string{"0+16", ""}},
-		{name: "no memory is known of", end: extent, limit: 0, want: []string{""}},
+		{name: "unknown memory", end: extent, limit: 0, want: []string{""}},
 		{name: "a page that cannot be read", end: 64 * extent, limit: 1 << 40, fails: 16 * extent, want: []string{"0+16 16+16", ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -62,8 +62,8 @@ func TestReadAhead_Pieces(t *testing.T) { // A2, A3, A4
 	}
 }
 
-// What the control groups of the process may have bounds what is read ahead, whichever
-// version they are of, and whichever of them has the limit.
+// memoryLimit finds the limit in control groups of both versions, in the group of the process and in
+// its parents.
 func TestMemoryLimit(t *testing.T) { // A2
 	for _, c := range []struct {
 		name   string

@@ -8,13 +8,13 @@ import (
 	"github.com/everheap/everheap/internal/member"
 )
 
-// Publish writes the state block, seals what the transaction wrote, and swaps
-// the current state from the held base to the new one (E1, E2, I3). It ends the
-// heap's transaction and releases the hold either way, unless it panics, and says in
-// published whether there was a swap. An error that is nil, without a swap, says that
-// others have published something since.
+// Publish writes the state block, seals the blocks that the transaction wrote, and swaps the current
+// state from the held base to the new one (E1, E2, I3). Unless it panics, it ends the heap's
+// transaction and releases the hold, whether the swap succeeds or not. published says whether it has
+// swapped. No swap and a nil error mean that another process has published a version since the base
+// was held.
 //
-// as is the head of the last record if the changes come from the journal; else nil.
+// as is the head of the last record if the changes come from the journal, else nil.
 func (w *Turn) Publish(t *heap.Txn, hold *live.Hold, state *format.State, as *format.RecordHead, published *bool) error {
 	t.Conclude()
 	a, err := t.Alloc(format.KindState, format.ByteCount(format.StateSize))
@@ -57,7 +57,7 @@ func (w *Turn) Publish(t *heap.Txn, hold *live.Hold, state *format.State, as *fo
 	if *published {
 		w.Live.Announce()
 	}
-	w.Live.TryRelease(hold) // before Committed: else the base would keep what it alone can see
+	w.Live.TryRelease(hold) // before Committed: otherwise the hold would keep the freed blocks from reuse
 	if !*published {
 		t.Aborted()
 		return nil

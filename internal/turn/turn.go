@@ -1,6 +1,6 @@
-// Package turn says who writes, and how what it has written becomes the newest version: the
-// queue of the process and the writer lock of the space, and the swap that is the commit
-// (E1 to E3 of the engine).
+// Package turn lets one writer at a time through, by the queue of the process and the writer lock of
+// the space, and makes its version the newest one, by the swap that is the commit (E1 to E3 of the
+// engine).
 //
 // Start reading at Turn.Take and Turn.Publish.
 package turn
@@ -17,31 +17,32 @@ import (
 	"github.com/everheap/everheap/internal/member"
 )
 
-// Turn is the turn of one process to write in a space.
+// Turn is how one process takes its turn to write in a space.
 type Turn struct {
 	*member.Member
 	durable *durable.Writer
 	Txn     heap.Txn // of the transaction that has the queue
 	Change  Change
 
-	// Aside puts the changes of a version that does not list them where subscriptions find
-	// them, before it is published, and returns what names them; 0: it could not. before is
-	// the chain of the base.
+	// Aside writes the changes of a version that does not list them to a file for subscriptions,
+	// before the version is published. It returns the name of the file, or 0 if it could not write
+	// it. before is the chain of the base.
 	Aside func(base, state *format.State, before uint64) (name uint64)
 }
 
-// Writing is a transaction that writes, as far as it takes no objects to change something.
+// Writing is a write transaction for code that changes no objects.
 type Writing struct {
 	Txn   *heap.Txn
-	State *format.State // of the version that it makes; so far its Version is that of the base
-	Base  format.Addr   // the state of the version that it starts from, which is held
+	State *format.State // the state of the new version; its Version is still that of the base
+	Base  format.Addr   // the state of the version that the transaction starts from, which is held
 }
 
 // Change runs fn in a transaction of its own, in a guard, and returns the version that it has
-// published. After an error of fn nothing has changed.
+// published. If fn returns an error, nothing has changed.
 type Change func(ctx context.Context, fn func(w Writing) error) (format.Version, error)
 
-// Init sets it up for a member that is about to open the space. Change and Aside are still to be set.
+// Init prepares the turn of a member that is about to open the space. The caller sets Change and
+// Aside afterwards.
 func (w *Turn) Init(m *member.Member, d *durable.Writer) { w.Member, w.durable = m, d }
 
 // Take takes the queue of the process and the writer lock of the space; Give must
@@ -64,7 +65,7 @@ func (w *Turn) Take(ctx context.Context) (err error) {
 	return w.Await(ctx)
 }
 
-// Await is Take for one who has a guard: if it panics he may have the queue.
+// Await is Take for a caller with a guard of its own. If Await panics, the caller may have the queue.
 func (w *Turn) Await(ctx context.Context) error {
 	if w.Forked() {
 		return failure.ErrForked
@@ -88,7 +89,7 @@ func (w *Turn) Await(ctx context.Context) error {
 		w.Queue.Unlock()
 		return err
 	}
-	if err := w.durable.Refused(); err != nil { // since it has waited
+	if err := w.durable.Refused(); err != nil { // a sync may have failed while it waited
 		w.Give()
 		return err
 	}
@@ -107,9 +108,10 @@ func (w *Turn) Give() {
 	w.Queue.Unlock()
 }
 
-// PassOn gives the writer lock on that this process has and does not use: a holder hands it to
-// one that has waited for a while, and cannot know that this one gives up in that moment. While
-// nobody takes it back, others wait until the process counts as suspended. Who writes, or waits
+// PassOn releases the writer lock if this process has it and no goroutine uses it. That happens
+// because a holder hands the lock to a process that has waited for a while, and cannot know that the
+// waiter gives up in the same moment. Without PassOn, other processes would wait until this one
+// counts as suspended. The queue tells whether the lock is in use: a goroutine that writes, or waits
 // for the lock, has the queue.
 func (w *Turn) PassOn() {
 	if !w.Live.OwnsWriter() || !w.Queue.TryLock() {
@@ -121,9 +123,9 @@ func (w *Turn) PassOn() {
 	}
 }
 
-// outrun publishes a version that changes nothing, so that the swap of a holder
-// that was taken over can only fail (E3). If the sleeper was faster, its version
-// is the base of the next try.
+// outrun publishes a version that changes nothing. After that, the swap of the suspended process
+// whose lock this process took over must fail (E3). If that process swaps first, its version is the
+// base of the next try.
 func (w *Turn) outrun() error {
 	if w.Live.Words().Clean.Load() != 0 { // E5
 		if err := w.durable.MakeUnclean(); err != nil {
@@ -159,7 +161,7 @@ func (w *Turn) endPublish(before bool, t *heap.Txn, hold *live.Hold, published *
 		if fault == nil {
 			panic(r)
 		}
-		if w.Forked() { // what is abandoned and let go of would be the parent's
+		if w.Forked() { // Abandon and Release would act for the parent
 			*err = fault
 			return
 		}

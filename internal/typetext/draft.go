@@ -36,8 +36,8 @@ var byteDraft = &layout.Draft{Kind: layout.Uint8}
 
 const (
 	maxDepth = 500     // the nesting of a type's text
-	maxParts = 1 << 16 // types that are read, since an alias is read wherever it stands
-	maxName  = 1 << 16 // bytes of the name of a handle, which has its arguments in it
+	maxParts = 1 << 16 // types to read in all: each use of an alias is read again
+	maxName  = 1 << 16 // bytes of the name of a handle, which includes its arguments
 )
 
 // draft reads a type.
@@ -85,14 +85,14 @@ func (r *reader) any(e ast.Expr) (*layout.Draft, error) {
 		return nil, errorAt(e, "a channel cannot be stored; keep channels in the program, and use Watch to learn of changes")
 	case *ast.FuncType:
 		return nil, errorAt(e, "a function cannot be stored; store the data that selects it")
-	case *ast.InterfaceType: // its methods do not count: a value says its own type
+	case *ast.InterfaceType: // its methods do not count: each value has its concrete type
 		return r.share(&layout.Draft{Kind: layout.Interface}), nil
 	}
 	return nil, errorAt(e, "this is not a type")
 }
 
-// room returns how many words a part of a type takes that is stored by its own methods, if the
-// part could not be stored itself; else 0.
+// room returns the size in words of a part that cannot be stored itself; 0 if it can. Only a type
+// that is stored by its own methods may have such parts.
 func (r *reader) room(e ast.Expr) int {
 	if !r.lenient {
 		return 0
@@ -141,7 +141,7 @@ func (r *reader) resolve(d *declaration) (*layout.Draft, error) {
 	for seen := map[*declaration]bool{}; d.spec.Assign.IsValid(); {
 		id, ok := d.spec.Type.(*ast.Ident)
 		if seen[d] = true; !ok || r.declared[id.Name] == nil {
-			return r.draft(d.spec.Type) // what it stands for may be incomplete now, so nothing is kept
+			return r.draft(d.spec.Type) // the aliased type may still be incomplete, so the draft is not cached
 		}
 		if d = r.declared[id.Name]; seen[d] {
 			return nil, errorAt(d.spec, "the alias %s stands for itself", d.spec.Name.Name)
@@ -168,14 +168,13 @@ func (r *reader) resolve(d *declaration) (*layout.Draft, error) {
 	return d.draft, nil
 }
 
-// copied is a declared type that is what another draft will be.
+// copied is a declared type that gets the contents of another draft once that is complete.
 type copied struct {
 	to   *declaration
 	from *layout.Draft
 }
 
-// complete completes the declared types: what they are declared as may have been incomplete
-// when they were read.
+// complete completes the declared types whose underlying types were incomplete when they were read.
 func (r *reader) complete() error {
 	for len(r.pending) > 0 {
 		var later []copied
@@ -192,7 +191,7 @@ func (r *reader) complete() error {
 				continue
 			}
 			if d.Kind != layout.Struct {
-				return errorAt(c.to.spec, "make %s a struct: a type that is stored by its own methods is one here", c.to.spec.Name.Name)
+				return errorAt(c.to.spec, "make %s a struct: a type that is stored by its own methods is written as a struct", c.to.spec.Name.Name)
 			}
 			d.Kind = c.to.coded
 		}
@@ -204,8 +203,8 @@ func (r *reader) complete() error {
 	return nil
 }
 
-// underlying reads the type of a declaration. Of a type that is stored by its own methods
-// only the room counts, and what it is made of need not be storable.
+// underlying reads the type of a declaration. For a type that is stored by its own methods only the
+// size counts, and its parts need not be storable.
 func (r *reader) underlying(e ast.Expr) (*layout.Draft, error) {
 	s, ok := e.(*ast.StructType)
 	if !ok {
@@ -224,7 +223,7 @@ func (r *reader) selector(s *ast.SelectorExpr) (*layout.Draft, error) {
 	if pkg.Name == r.packageName && r.declared[s.Sel.Name] != nil && r.imports[pkg.Name] == "" {
 		return r.resolve(r.declared[s.Sel.Name])
 	}
-	for _, d := range r.declared { // by the name that its comment says
+	for _, d := range r.declared { // by the name in its comment
 		if d.stored == pkg.Name+"."+s.Sel.Name {
 			return r.resolve(d)
 		}
@@ -277,7 +276,7 @@ func (r *reader) array(t *ast.ArrayType) (*layout.Draft, error) {
 	return r.made(layout.Array, uintptr(n), nil, t.Elt)
 }
 
-// made returns the type without a name of a kind, made of others.
+// made returns the unnamed type of a kind, made of other types.
 func (r *reader) made(kind layout.Kind, length uintptr, key, elem ast.Expr) (*layout.Draft, error) {
 	d := &layout.Draft{Kind: kind, Length: length}
 	var err error
@@ -292,7 +291,7 @@ func (r *reader) made(kind layout.Kind, length uintptr, key, elem ast.Expr) (*la
 	return r.share(d), nil
 }
 
-// handle reads the type of a handle, which has a name with its arguments.
+// handle reads the type of a handle, whose name includes its arguments.
 func (r *reader) handle(e ast.Expr) (*layout.Draft, error) {
 	name, args, ok := r.handleOf(e)
 	if !ok {
@@ -327,8 +326,8 @@ func (r *reader) handleDraft(name string, args []ast.Expr) (*layout.Draft, error
 	return r.share(d), nil
 }
 
-// argument returns a type as it stands in the name of a type that has it as an argument. It
-// counts left down by the bytes, and is nothing when that is at its end.
+// argument returns a type as it is written in the name of a type with this argument. It subtracts the
+// length from left, and returns "" once left is used up.
 func (r *reader) argument(d *layout.Draft) string {
 	if r.left <= 0 {
 		return ""
@@ -341,7 +340,7 @@ func (r *reader) argument(d *layout.Draft) string {
 	return text
 }
 
-// argumentText is argument for each kind of type.
+// argumentText is argument without the count.
 func (r *reader) argumentText(d *layout.Draft) string {
 	if d.Name != "" {
 		for _, decl := range r.declared {
@@ -380,7 +379,7 @@ func (r *reader) argumentText(d *layout.Draft) string {
 	return d.Kind.String()
 }
 
-// structArgument is argument of a struct without a name.
+// structArgument is argumentText for a struct without a name.
 func (r *reader) structArgument(d *layout.Draft) string {
 	if len(d.Fields) == 0 {
 		return "struct {}"
@@ -419,7 +418,7 @@ func (r *reader) fields(s *ast.StructType) (list []layout.DraftField, err error)
 		if f.Tag != nil {
 			text, err := strconv.Unquote(f.Tag.Value)
 			if err != nil {
-				return nil, errorAt(f.Tag, "the tag is no string")
+				return nil, errorAt(f.Tag, "the tag is not a string")
 			}
 			tag = reflect.StructTag(text).Get("everheap")
 		}
@@ -428,7 +427,7 @@ func (r *reader) fields(s *ast.StructType) (list []layout.DraftField, err error)
 			return nil, err
 		}
 		names := f.Names
-		if len(names) == 0 { // embedded: named like its type
+		if len(names) == 0 { // embedded: its name is that of its type
 			names = []*ast.Ident{embedded(f.Type)}
 			if names[0] == nil {
 				return nil, errorAt(f, "only a type with a name can be embedded")
@@ -458,7 +457,7 @@ func embedded(e ast.Expr) *ast.Ident {
 	return nil
 }
 
-// number gives a draft a number of its own, by which share tells what types are made of.
+// number returns the number of a draft, by which share compares the parts of types.
 func (r *reader) number(d *layout.Draft) int {
 	n, ok := r.numbers[d]
 	if !ok {
@@ -468,8 +467,8 @@ func (r *reader) number(d *layout.Draft) int {
 	return n
 }
 
-// share returns the one draft of a type without a name of its own: types that are made of
-// the same are the same.
+// share returns the one draft of an unnamed type: unnamed types with the same parts are the same
+// type.
 func (r *reader) share(d *layout.Draft) *layout.Draft {
 	key := fmt.Sprint(d.Kind, d.Name, " ", d.Length)
 	for _, part := range []*layout.Draft{d.Key, d.Elem} {

@@ -1,6 +1,5 @@
-// Package typetext reads the type of a collection from text in Go syntax, as TypeSource
-// prints it, without a Go type. What it returns has, byte for byte, the descriptors that the
-// Go types have.
+// Package typetext reads the type of a collection from text in Go syntax, as TypeSource prints it,
+// without a Go type. The types that it returns have, byte for byte, the descriptors of the Go types.
 //
 // The text is the type of the collection and the declarations of the types that it names:
 //
@@ -11,12 +10,12 @@
 //		Tags []string
 //	}
 //
-// or a source file whose package comment lists collections and their types, as that of
-// TypeSource does. A type has the name of its package, main if there is no package clause:
-// main.User. The comment of a declaration can say another one ("User is stored as
-// shop.User."), with the import path of the package if that is not its name ("User is
-// stored as shop.User, of example.org/shop."); so does the import comment of a package
-// clause. The path counts where a type with a name is a part of a handle's type.
+// or a source file whose package comment lists collections and their types, as the files of
+// TypeSource do. A type has the name of its package, main if there is no package clause: main.User.
+// The comment of a declaration can give another name ("User is stored as shop.User."), with the
+// import path of the package if the path is not its name ("User is stored as shop.User, of
+// example.org/shop."); so does the import comment of a package clause. The path matters if a named
+// type is a part of a handle's type.
 //
 // Start reading at Parse, then reader.draft.
 package typetext
@@ -35,7 +34,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Kind is what a collection is: its stored name.
+// Kind is the kind of a collection, by its stored name.
 type Kind string
 
 // The kinds of collections.
@@ -51,10 +50,10 @@ type Collection struct {
 	Kind   Kind
 	Key    *layout.Type // nil for a list or a single value
 	Value  *layout.Type
-	Handle *layout.Type // of handles on such a collection
+	Handle *layout.Type // the type of handles of the collection
 }
 
-// Error says what is wrong with a text, and where.
+// Error says what is wrong in a text, and where.
 type Error struct {
 	Line, Column int // from 1; the column counts bytes
 	What         string
@@ -63,12 +62,12 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("%d:%d: %s", e.Line, e.Column, e.What) }
 
-// maxSource bounds a text: types take less.
+// maxSource bounds the bytes of a text.
 const maxSource = 1 << 20
 
-// Parse reads the type of a collection. If the text is a source file, name is that of the
-// collection in the package comment. library is the import path of the package that has the
-// handles. The error is an *Error.
+// Parse reads the type of a collection. If the text is a source file, name is the name of the
+// collection in the package comment. library is the import path of the package with the handles. The
+// error is an *Error.
 func Parse(text, name, library string) (*Collection, error) {
 	if len(text) > maxSource {
 		return nil, &Error{1, 1, fmt.Sprintf("the text has %d bytes; shorten it to at most %d", len(text), maxSource)}
@@ -118,17 +117,17 @@ type reader struct {
 	declared    map[string]*declaration
 	imports     map[string]string // path by name
 	named       map[string]*layout.Draft
-	shared      map[string]*layout.Draft // of types without a name, by what they are made of
+	shared      map[string]*layout.Draft // types without a name, by their parts
 	at          map[*layout.Draft]token.Pos
 	numbers     map[*layout.Draft]int
 	depth       int
-	parts       int // that were read
-	left        int // bytes that the name of a handle may still have
+	parts       int // types read so far
+	left        int // bytes left for the name of a handle
 	pending     []copied
-	lenient     bool // what cannot be stored takes room only
+	lenient     bool // a type that cannot be stored only takes room
 }
 
-// locate turns an error into one with a place in the text.
+// locate turns an error into an *Error, with a place in the text.
 func (r *reader) locate(err error) error {
 	place := func(p token.Position, what string) error {
 		if p.Line == 1 && p.Filename == afterClause {
@@ -145,7 +144,7 @@ func (r *reader) locate(err error) error {
 	return &Error{1, 1, err.Error()}
 }
 
-// clause is put before the declarations, which are parsed as the file afterClause.
+// clause is put before the declarations, which the parser then gets as the file afterClause.
 const (
 	clause      = "package p;"
 	afterClause = "declarations"
@@ -191,7 +190,7 @@ func (r *reader) read(name string) (ast.Expr, error) {
 	return expr, r.declarations(f)
 }
 
-// sortedType is the type of a sorted collection, which is no Go.
+// sortedType is the type of a sorted collection, which Go syntax lacks.
 type sortedType struct{ *ast.MapType }
 
 // offsetError is an error at a byte of the text.
@@ -201,8 +200,8 @@ func (r *reader) offsetError(at int, what string) error {
 	return scanner.ErrorList{{Pos: token.Position{Line: line, Column: at - strings.LastIndexByte(before, '\n')}, Msg: what}}
 }
 
-// firstToken returns the first token of the text, where it begins, and where the first
-// statement ends.
+// firstToken returns the first token of the text, its offset, and the offset of the end of the first
+// statement.
 func (r *reader) firstToken() (first string, at, end int) {
 	var s scanner.Scanner
 	file := token.NewFileSet().AddFile("", -1, len(r.text))
@@ -230,7 +229,7 @@ func (r *reader) firstToken() (first string, at, end int) {
 	}
 }
 
-// listed is a line of the package comment that says the type of a collection.
+// listed matches a line of the package comment with a collection and its type.
 var listed = regexp.MustCompile(`(?m)^\s*(?://)?\t(.*)\t(.*)$`)
 
 // readFile reads a whole source file.
@@ -270,17 +269,17 @@ func (r *reader) readFile(name string) (ast.Expr, error) {
 	return nil, errorAt(f, "the package comment does not list a collection %q; write the type of the collection before the declarations, and no package clause", name)
 }
 
-// storedAs is what the comment of a declaration says.
+// storedAs matches the stored name in the comment of a declaration.
 var storedAs = regexp.MustCompile(`(?s)^\S+ is stored as (.*?)(?:, of ([^\s,]+))?(?:, by its own method: this has the bytes)?\.\s*$`)
 
-// declarations notes the types that a file declares.
+// declarations notes the types declared in a file.
 func (r *reader) declarations(f *ast.File) error {
 	methods := map[string]map[string]bool{}
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.FuncDecl:
 			if d.Recv == nil || len(d.Recv.List) != 1 {
-				return errorAt(d, "remove the function: there can be declarations of types only")
+				return errorAt(d, "remove the function: only types can be declared")
 			}
 			on := d.Recv.List[0].Type
 			if p, ok := on.(*ast.StarExpr); ok {
@@ -343,7 +342,7 @@ func (r *reader) general(d *ast.GenDecl) error {
 			}
 			r.declared[s.Name.Name] = decl
 		default:
-			return errorAt(s, "remove the declaration of values: there can be declarations of types only")
+			return errorAt(s, "remove the declaration of values: only types can be declared")
 		}
 	}
 	return nil
@@ -424,7 +423,7 @@ func (r *reader) collection(e ast.Expr) (*Collection, error) {
 	return &Collection{Kind: kind, Key: t.Key(), Value: t.Elem(), Handle: t}, nil
 }
 
-// names are those of the types of handles, by the kinds of collections.
+// names has the names of the handle types, by the kinds of collections.
 var names = map[Kind]string{Map: "Map", Sorted: "Sorted", List: "List", Ref: "Ref"}
 
 // compile reads a type and completes it.
@@ -447,14 +446,14 @@ func (r *reader) compile(e ast.Expr) (*layout.Type, error) {
 	return t, err
 }
 
-// handles are the types of handles, and Dict, which is none and no collection.
+// handles has the types of handles, and Dict, which is neither a handle nor a collection.
 var handles = map[string]struct {
 	kind   Kind
 	layout layout.Kind
 	args   int
 }{"Map": {Map, layout.Map, 2}, "Sorted": {Sorted, layout.Sorted, 2}, "List": {List, layout.List, 1}, "Ref": {Ref, layout.Ref, 1}, "Dict": {"", layout.Dict, 2}}
 
-// handleOf reports whether an expression is the type of a handle, and which.
+// handleOf reports whether an expression is a type in handles, and returns its name and arguments.
 func (r *reader) handleOf(e ast.Expr) (name string, args []ast.Expr, ok bool) {
 	var x ast.Expr
 	switch t := e.(type) {
@@ -477,7 +476,7 @@ func (r *reader) handleOf(e ast.Expr) (name string, args []ast.Expr, ok bool) {
 	return s.Sel.Name, args, ok
 }
 
-// pathOf returns the import path of a package that the text calls by a name.
+// pathOf returns the import path of a package, by its name in the text.
 func (r *reader) pathOf(name string) string {
 	if p, ok := r.imports[name]; ok {
 		return p

@@ -128,7 +128,7 @@ var values = []reflect.Type{
 	}](), reflect.TypeFor[everheap.Dict[string, user]](), reflect.TypeFor[attributes](), reflect.TypeFor[mapped](), reflect.TypeFor[header](), reflect.TypeFor[parts](), reflect.TypeFor[shape](), reflect.TypeFor[any](), reflect.TypeFor[[]error](), reflect.TypeFor[everheap.List[shape]](), reflect.TypeFor[time.Weekday](), reflect.TypeFor[netip.AddrPort](), reflect.TypeFor[float32](), reflect.TypeFor[rune](),
 }
 
-// The text that Source prints of a Go type has the descriptor of that Go type.
+// Parsing the text that Source prints for a Go type gives the descriptor of that type.
 func TestParse_AsTheGoType(t *testing.T) {
 	for _, rt := range values {
 		t.Run(rt.String(), func(t *testing.T) {
@@ -155,7 +155,8 @@ func TestParse_AsTheGoType(t *testing.T) {
 	}
 }
 
-// A source file lists its collections, and its package clause names the types.
+// Parse finds the collection in the package comment of a source file, and names the types by the
+// package clause.
 func TestParse_File(t *testing.T) {
 	const text = `// Package forum has types.
 //
@@ -184,7 +185,7 @@ type (
 	}
 }
 
-// Collections of each kind.
+// Parse reads collections of each kind.
 func TestParse_Kinds(t *testing.T) {
 	for text, want := range map[string]string{
 		"map[string]int":                                          "map string int",
@@ -212,7 +213,7 @@ func TestParse_Kinds(t *testing.T) {
 	}
 }
 
-// doubling returns aliases of which each has the next one twice.
+// doubling returns aliases, each of which contains the next one twice.
 func doubling(text string) string {
 	var b strings.Builder
 	for i := range 60 {
@@ -221,7 +222,7 @@ func doubling(text string) string {
 	return b.String() + "\ntype A60 = int"
 }
 
-// Errors say where, and what to do.
+// Errors give the place, and what to do.
 func TestParse_Errors(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                `1:1: the text is empty; write a type such as map[string]int`,
@@ -229,12 +230,12 @@ func TestParse_Errors(t *testing.T) {
 		"map[string]":     `1:12: expected type, found newline`,
 		"map[string]User": `1:12: the type User is not declared; declare it below the type of the collection, or use one of Go, such as string`,
 		"map[string]U\n\ntype U struct {\n\tA int\n\tB chan int\n}": `5:4: a channel cannot be stored; keep channels in the program, and use Watch to learn of changes`,
-		"map[string]U; type U struct { A, A int }":                  `1:20: rename a field: there are two with the name A`,
+		"map[string]U; type U struct { A, A int }":                  `1:20: rename a field: two fields have the name A`,
 		"[]T\ntype T struct{ A map[*int]int }":                      `2:18: its key type *int holds pointers or slices`,
-		"map[any]int":                                               `1:5: type any cannot be a key, as an interface says only with each value what it is; use strings`,
-		"map[string]map[error]int":                                  `1:12: its key type error has an interface, which says only with each value what it is; use strings`,
-		"map[K]int\ntype K struct {\n\tA int\n\tB [2]any\n}":        `1:5: type main.K: field B[] (any) cannot be a key, as an interface says`,
-		"[]T\ntype T struct {\n\tM map[K]int\n}\ntype K any":        `3:4: its key type main.K has an interface, which says only with each value what it is; use strings, numbers`,
+		"map[any]int":                                               `1:5: type any cannot be a key, as the concrete type of an interface is known only with each value; use strings`,
+		"map[string]map[error]int":                                  `1:12: its key type error has an interface, whose concrete type is known only with each value; use strings`,
+		"map[K]int\ntype K struct {\n\tA int\n\tB [2]any\n}":        `1:5: type main.K: field B[] (any) cannot be a key, as the concrete type of an interface is known`,
+		"[]T\ntype T struct {\n\tM map[K]int\n}\ntype K any":        `3:4: its key type main.K has an interface, whose concrete type is known only with each value; use strings, numbers`,
 		"[]func()":                                        `1:3: a function cannot be stored; store the data that selects it`,
 		"map[[]int]int":                                   `1:5: type []int cannot be a key; use strings, numbers, time.Time, and arrays and structs of those`,
 		"sorted[complex64]int":                            `1:8: type complex64 cannot be the key of a Sorted`,
@@ -244,8 +245,8 @@ func TestParse_Errors(t *testing.T) {
 		"[]T\ntype T = U\ntype U = T":                     `2:6: the alias T stands for itself`,
 		"[]T\ntype T[A any] struct{ X A }":                `2:6: write the type T out for each of its arguments: types with parameters cannot be stored`,
 		"[]T\ntype T struct{}\ntype T int":                `3:6: T is declared twice`,
-		"[]T\nvar x int":                                  `2:5: remove the declaration of values: there can be declarations of types only`,
-		"[]T\nfunc f() {}":                                `2:1: remove the function: there can be declarations of types only`,
+		"[]T\nvar x int":                                  `2:5: remove the declaration of values: only types can be declared`,
+		"[]T\nfunc f() {}":                                `2:1: remove the function: only types can be declared`,
 		"type T int":                                      `1:1: write the type of the collection first, such as map[string]User, and then the declarations`,
 		"[]shop.Item":                                     `1:3: the type shop.Item is not known here; declare a type with the same fields, as everheap types prints it`,
 		"[][n]int":                                        `1:4: write the length of an array as a number`,
@@ -273,7 +274,7 @@ func TestParse_Errors(t *testing.T) {
 	}
 }
 
-// No text makes it panic, and what it accepts is a type that can be stored and printed.
+// Parse accepts any text without a panic, and the types that it returns can be stored and printed.
 func FuzzParse(f *testing.F) {
 	for _, rt := range values {
 		t, err := layout.Of(rt)

@@ -29,8 +29,8 @@ func (f *Form) Missing(key []byte) error {
 	return fmt.Errorf("key %s in %s: %w", text, f.Name, failure.ErrNotFound)
 }
 
-// Peek returns the bytes of a value that is a string or a slice of bytes where they are stored,
-// or ErrNotFound.
+// Peek returns the stored bytes of a value that is a string or a byte slice, without copying them, or
+// ErrNotFound.
 func (f *Form) Peek(st *edit.Stored, key []byte) ([]byte, error) {
 	k, err := f.Key(key)
 	if err != nil {
@@ -44,7 +44,7 @@ func (f *Form) Peek(st *edit.Stored, key []byte) ([]byte, error) {
 	return st.Value.BytesIn(part.Pointer, part.Bounds)
 }
 
-// GetAll puts the values of keys into values: nil for a key that is not there.
+// GetAll puts the values of keys into values; nil for a missing key.
 func (f *Form) GetAll(st *edit.Stored, keys, values [][]byte) error {
 	for i, key := range keys {
 		k, err := f.Key(key)
@@ -63,7 +63,7 @@ func (f *Form) GetAll(st *edit.Stored, keys, values [][]byte) error {
 	return nil
 }
 
-// Has reports whether there is a key.
+// Has reports whether the collection has a key.
 func (f *Form) Has(st *edit.Stored, k Key) (bool, error) {
 	part, err := st.Get(k.pointer())
 	runtime.KeepAlive(k.value)
@@ -81,7 +81,7 @@ func (f *Form) Rank(st *edit.Stored, key []byte) (uint64, error) {
 	return n, err
 }
 
-// Delete removes a key and reports whether it was there.
+// Delete removes a key and reports whether the collection had it.
 func (f *Form) Delete(st *edit.Stored, key []byte) (bool, error) {
 	k, err := f.Key(key)
 	if err != nil {
@@ -104,10 +104,10 @@ func (f *Form) Nth(st *edit.Stored, i int) (key, value []byte, err error) {
 	return f.appendEntry(nil, st, k, v)
 }
 
-// Yield gets entries in the encoding, and returns whether it wants more.
+// Yield receives an encoded entry, and returns false to end the walk.
 type Yield = func(key, value []byte) bool
 
-// each encodes the entries of a walk.
+// each runs walk, and passes the encoded entries to yield.
 func (f *Form) each(st *edit.Stored, yield Yield, walk func(yield func(key, value edit.StoredPart) bool) error) error {
 	var failed error
 	var on sheet
@@ -122,7 +122,7 @@ func (f *Form) each(st *edit.Stored, yield Yield, walk func(yield func(key, valu
 // All walks the entries.
 func (f *Form) All(st *edit.Stored, yield Yield) error { return f.each(st, yield, st.All) }
 
-// Keys walks the keys; none of a single value.
+// Keys walks the keys; a single value has none.
 func (f *Form) Keys(st *edit.Stored, yield func(key []byte) bool) error {
 	if st.Key == nil {
 		return nil
@@ -143,7 +143,7 @@ type Bound struct {
 	Kind edit.BoundKind
 }
 
-// Range walks the entries between two bounds, in order or from the last one back.
+// Range walks the entries between two bounds, in order, or in reverse order if back is set.
 func (f *Form) Range(st *edit.Stored, from, to Bound, back bool, yield Yield) error {
 	lo, lower, err := f.bound(from, edit.Excluding)
 	if err != nil {
@@ -159,8 +159,8 @@ func (f *Form) Range(st *edit.Stored, from, to Bound, back bool, yield Yield) er
 	return err
 }
 
-// bound parses a bound, which lies behind its key if it is of the kind after. The value is to be
-// kept alive.
+// bound parses a bound. It lies behind its key if its kind is after, else before it. The caller keeps
+// the returned key alive while it uses the bound.
 func (f *Form) bound(b Bound, after edit.BoundKind) (*layout.Detached, edit.Bound, error) {
 	if b.Kind == edit.Unbounded {
 		return nil, edit.Bound{}, nil
@@ -169,10 +169,10 @@ func (f *Form) bound(b Bound, after edit.BoundKind) (*layout.Detached, edit.Boun
 	return k.value, edit.Bound{Key: k.pointer(), After: b.Kind == after}, err
 }
 
-// Prefix is Range for the keys that begin with p, which is text in any encoding.
+// Prefix is Range for the keys that begin with p. p is plain text in every encoding.
 func (f *Form) Prefix(st *edit.Stored, p string, yield Yield) error {
 	if st.Key == nil || !st.Key.IsString() {
-		return fmt.Errorf("the keys of %s are no strings: they have no prefixes", f.Name)
+		return fmt.Errorf("the keys of %s are not strings: they have no prefixes", f.Name)
 	}
 	var upper edit.Bound
 	end, ends := edit.PrefixEnd(p)
@@ -185,7 +185,7 @@ func (f *Form) Prefix(st *edit.Stored, p string, yield Yield) error {
 	return err
 }
 
-// between is Range between two keys that are there already.
+// between is Range between two parsed bounds.
 func (f *Form) between(st *edit.Stored, from, to edit.Bound, back bool, yield Yield) error {
 	return f.each(st, yield, func(yield func(key, value edit.StoredPart) bool) error {
 		return st.Range(from, to, back, yield)

@@ -9,11 +9,11 @@ import (
 	"github.com/everheap/everheap/internal/table"
 )
 
-// What is in this file is for who shows entries to people: it wants to know how large a value
-// is before it has the text of it, and whether it has to look again.
+// This file is for programs that show entries to people: they ask for the size of a value before they
+// encode it, and whether they must read a collection again.
 
-// Bounded is Get for who has room for values of so many bytes: of a larger one there is only the
-// size, which is what its block holds.
+// Bounded is Get for values of at most most bytes. For a larger value it returns only the size, which
+// is the size of its block's payload.
 func (f *Form) Bounded(st *edit.Stored, k Key, most uint64) (value []byte, size uint64, err error) {
 	part, err := f.find(st, k)
 	if err != nil {
@@ -22,7 +22,7 @@ func (f *Form) Bounded(st *edit.Stored, k Key, most uint64) (value []byte, size 
 	return f.bounded(st, part, most)
 }
 
-// BoundedNth is Nth in the same way; the key is always there.
+// BoundedNth is Nth with the same bound; it always returns the key.
 func (f *Form) BoundedNth(st *edit.Stored, i int, most uint64) (key, value []byte, size uint64, err error) {
 	k, v, err := st.Nth(uint64(i))
 	if err == nil && v.Pointer == nil {
@@ -46,8 +46,8 @@ func (f *Form) bounded(st *edit.Stored, part edit.StoredPart, most uint64) (valu
 	return value, size, err
 }
 
-// ChangedSince reports whether the collection has changed since a version: each change writes
-// the block of the object anew, so that block is older if there was none.
+// ChangedSince reports whether the collection has changed since a version. Each change rewrites the
+// object's block; so if that block is older, nothing has changed.
 func (c *Collection) ChangedSince(ed *edit.Editor, version format.Version) (bool, error) {
 	_, p, err := table.Any(ed.Reader, format.Link(ed.State.Table), c.ID.Index())
 	if err != nil {

@@ -17,17 +17,17 @@ import (
 type Form struct {
 	*Collection
 	Binary bool
-	// Stored runs fn with what is stored, in a transaction of its own.
+	// Stored runs fn with the stored collection, in a transaction of its own.
 	Stored func(fn func(st *edit.Stored) error) error
 }
 
-// Key is a key of a collection that was parsed; it has no value if the collection has no keys.
+// Key is a parsed key. It has no value if the collection has no keys.
 type Key struct {
 	value *layout.Detached
 	text  []byte
 }
 
-// pointer returns the key; who uses it keeps k.value alive.
+// pointer returns the address of the key. The caller keeps k.value alive while it uses it.
 func (k Key) pointer() unsafe.Pointer {
 	if k.value == nil {
 		return nil
@@ -86,7 +86,7 @@ func (f *Form) parse(part string, t *layout.Type, b []byte) (v *layout.Detached,
 	}
 }
 
-// learn looks for a value that has a concrete type of a name, and reports whether there is one.
+// learn looks for a stored value with a concrete type of a name, and reports whether it found one.
 func (f *Form) learn(name string) (found bool) {
 	err := f.Stored(func(st *edit.Stored) error {
 		var failed error
@@ -196,10 +196,10 @@ func (h *Held) Release() {
 	unheld.Put(h)
 }
 
-// Entry is a key and a value that were parsed.
+// Entry is a parsed key and value.
 type Entry struct {
 	key   Key
-	end   bool // of a list: behind the last element
+	end   bool // append it to the list
 	value *layout.Detached
 }
 
@@ -230,7 +230,7 @@ func (f *Form) Parse(key, value []byte) (Entry, error) {
 func (e *Entry) Store(st *edit.Stored) (err error) {
 	switch {
 	case e.value == nil:
-		return errors.New("an entry is none that Parse has returned")
+		return errors.New("the entry was not returned by Parse")
 	case e.end:
 		err = st.Append(e.value.Pointer())
 	default:
@@ -241,7 +241,7 @@ func (e *Entry) Store(st *edit.Stored) (err error) {
 	return err
 }
 
-// SetAll parses and stores entries, up to the first that cannot be.
+// SetAll parses and stores entries. It stops at the first error.
 func (f *Form) SetAll(st *edit.Stored, entries iter.Seq2[[]byte, []byte]) error {
 	h := unheld.Get().(*Held)
 	h.form = f
@@ -258,7 +258,7 @@ func (f *Form) SetAll(st *edit.Stored, entries iter.Seq2[[]byte, []byte]) error 
 	return nil
 }
 
-// Append parses values, and adds them at the end of a list.
+// Append parses values, and appends them to a list.
 func (f *Form) Append(st *edit.Stored, values [][]byte) error {
 	for _, value := range values {
 		e, err := f.Element(value)

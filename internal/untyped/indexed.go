@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/indexing"
 )
 
-// Indexed walks the entries that an index leads to, in its order: those whose first fields have
-// the values in equal, and whose next one lies between two bounds; back is from the last one.
+// Indexed walks entries in the order of an index, or in reverse order if back is set: those whose
+// first fields have the values in equal, and whose next field lies between two bounds.
 func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]byte, from, to Bound, back bool, yield Yield) error {
 	l, err := indexing.OpenStored(ed, f.ID, name)
 	if err != nil {
@@ -37,7 +37,7 @@ func (f *Form) Indexed(ed *edit.Editor, st *edit.Stored, name string, equal [][]
 func (f *Form) ends(l *indexing.Lookup, equal [][]byte, from, to Bound) (lo, hi []byte, err error) {
 	add := func(dst []byte, i int, b []byte) ([]byte, error) {
 		if i >= l.Fields() {
-			return nil, fmt.Errorf("the index %s is on %d fields, and not on more", l.Name, l.Fields())
+			return nil, fmt.Errorf("the index %s has only %d fields", l.Name, l.Fields())
 		}
 		v, err := f.parse("value", l.FieldType(i), b)
 		if err != nil {
@@ -64,7 +64,7 @@ func (f *Form) ends(l *indexing.Lookup, equal [][]byte, from, to Bound) (lo, hi 
 			hi = index.After(hi)
 		}
 	}
-	if lo == nil && from.Kind != edit.Unbounded { // nothing is greater
+	if lo == nil && from.Kind != edit.Unbounded { // no value is greater
 		return []byte{1}, []byte{0}, err
 	}
 	return lo, hi, err

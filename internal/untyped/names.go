@@ -17,12 +17,12 @@ type NamedObject struct {
 	Name  string
 	ID    format.ID
 	Kind  string
-	Key   *layout.Type // nil: it has no keys
+	Key   *layout.Type // nil: the object has no keys
 	Value *layout.Type
 	Count uint64
 }
 
-// Names lists the catalog, in no order.
+// Names lists the catalog, in no particular order.
 func Names(ed *edit.Editor) ([]NamedObject, error) {
 	var list []NamedObject
 	var err error
@@ -48,7 +48,7 @@ func Names(ed *edit.Editor) ([]NamedObject, error) {
 	return list, err
 }
 
-// Described is an entry of the catalog, with what is declared of it.
+// Described is an entry of the catalog, with its indexes and its expiry.
 type Described struct {
 	NamedObject
 	Indexes []indexing.Info
@@ -88,7 +88,7 @@ func isMap(ed *edit.Editor, id format.ID) bool {
 	return kind == format.KindMap || kind == format.KindSorted
 }
 
-// describe reads what a named object is.
+// describe reads the kind and the types of a named object.
 func describe(ed *edit.Editor, name string, at uint64) (NamedObject, error) {
 	id := format.MakeID(ed.Tag(), at)
 	st, err := ed.Stored(id)

@@ -10,9 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Source returns a Go source file that declares the stored types of the collections with some
-// names, or of all that have names. library is the import path of the package that has the
-// handles.
+// Source returns a Go source file that declares the stored types of the named collections, or of all
+// of them if names is empty. library is the import path of the package with the handles.
 func Source(list []NamedObject, space, library string, names []string) ([]byte, error) {
 	for _, name := range names {
 		if !slices.ContainsFunc(list, func(o NamedObject) bool { return o.Name == name }) {

@@ -1,5 +1,5 @@
-// Package untyped is a collection as a program without its Go types uses it: by the types
-// that the space has stored, with keys and values as bytes of an encoding.
+// Package untyped is a collection for programs without its Go types. It works by the types that the
+// space has stored; keys and values are bytes of an encoding.
 //
 // Start reading at Collection, then Form.
 package untyped
@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/layout"
 )
 
-// Collection is a collection, with the types that it had when it was looked up.
+// Collection is a collection, with its types at the time of the lookup.
 type Collection struct{ edit.StoredOf }
 
 // Find returns the collection with a name, or ErrNotFound.
@@ -37,7 +37,7 @@ func Of(ed *edit.Editor, name string, id format.ID) (Collection, error) {
 	return Collection{edit.StoredOf{Name: name, Kind: st.Kind, ID: id, Key: st.Key, Value: st.Value}}, nil
 }
 
-// Made returns the collection that handles of a type lead to.
+// Made returns the collection behind a handle of a type.
 func Made(name string, id format.ID, handle *layout.Type) (c Collection, err error) {
 	c = Collection{edit.StoredOf{Name: name, Kind: kindOf(handle), ID: id, Key: handle.Key(), Value: handle.Elem()}}
 	if c.Kind == "list" {
@@ -46,17 +46,17 @@ func Made(name string, id format.ID, handle *layout.Type) (c Collection, err err
 	return c, err
 }
 
-// kindOf returns the kind of the collections that handles of a type lead to.
+// kindOf returns the kind of the collections that handles of a type refer to.
 func kindOf(handle *layout.Type) string {
 	return map[layout.Kind]string{layout.Map: "map", layout.Sorted: "sorted", layout.List: "list", layout.Ref: "ref"}[handle.Kind()]
 }
 
-// Bind finds the collection in a transaction. The stored types of a collection can change, and
-// what was parsed for one type is nothing to another.
+// Bind finds the collection in a transaction. It fails if the stored types have changed since the
+// lookup: keys and values parsed for the old types are invalid then.
 func (c *Collection) Bind(ed *edit.Editor) (*edit.Stored, error) { return ed.StoredAs(&c.StoredOf) }
 
-// Differences returns how the types of the collection differ from those that handles of a type
-// lead to, one line each; see layout.Diff.
+// Differences returns how the types of the collection differ from those that a handle type declares,
+// one line each; see layout.Diff.
 func (c *Collection) Differences(handle *layout.Type) (lines []string, err error) {
 	if c.Kind != kindOf(handle) {
 		return nil, fmt.Errorf("%w: %s is a %s, and not a %s", failure.ErrTypeChanged, c.Name, c.Kind, kindOf(handle))

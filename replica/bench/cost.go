@@ -46,8 +46,8 @@ func serverChild(args []string) error {
 	return err
 }
 
-// leadChild leads with a space when it is told "lead", until it is told "stop": then nothing of it is left in
-// the space.
+// leadChild leads with a space from the command "lead" until the command "stop"; then it removes its
+// subscription.
 func leadChild(args []string) error {
 	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, leaderNice); err != nil {
 		return err
@@ -178,14 +178,14 @@ func startChild(what string, args ...string) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// hear returns the next line that the child says.
+// hear returns the next line of the child.
 func (c *child) hear() (string, error) {
 	line, err := c.out.ReadString('\n')
 	return strings.TrimSpace(line), err
 }
 
-// tell tells the child to do something, and waits until that is done. It returns how many microseconds of processor
-// time it took to lead, once that has ended.
+// tell sends a command to the child, and waits until it is done. After "stop" it returns the
+// processor time of leading, in microseconds.
 func (c *child) tell(what string) (micros float64, err error) {
 	if _, err := fmt.Fprintln(c.in, what); err != nil {
 		return 0, err
@@ -197,11 +197,11 @@ func (c *child) tell(what string) (micros float64, err error) {
 	return micros, err
 }
 
-// processor returns what this process has had of processors.
+// processor returns the processor time of this process.
 func processor() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(err) // it has no reason to
+		panic(err) // cannot fail
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
@@ -211,7 +211,8 @@ func (c *child) end() {
 	_ = c.cmd.Wait()
 }
 
-// cost prints what writers pay: at the fixed rate how long a Set takes, and as fast as it goes how long all take.
+// cost prints the cost for writers: the time of a Set at a fixed rate, and the total time at full
+// speed.
 func cost() error {
 	dir, err := os.MkdirTemp("", "everheap-replica-cost-")
 	if err != nil {

@@ -1,6 +1,6 @@
-// Command bench measures what copies on JetStream cost and give: changes a second, how far a follower
-// is behind, how long a new one takes, and what a leader's writers pay. Server, leader and follower
-// are in this process, but for the last of these, and share its machine's processors.
+// Command bench measures copies on JetStream: changes a second, how far a follower is behind, how
+// long a new follower takes, and the cost for a leader's writers. Except for the last measurement,
+// server, leader and follower run in this process, and share the processors of the machine.
 package main
 
 import (
@@ -76,7 +76,7 @@ func main() {
 	run("a new follower", false, everheap.WithFlushInterval(100*time.Millisecond), follower)
 }
 
-// run measures something with a server and a space of its own.
+// run runs a measurement with a server and a space of its own.
 func run(what string, always bool, flush everheap.Option, measure func(b *bench) (string, error)) {
 	b, err := newBench(always, flush)
 	if err == nil {

@@ -19,8 +19,8 @@ import (
 )
 
 // slow are the packages that a slow machine can test, with the tests that it runs of
-// each; "" is all of them. What is left out simulates losses of power or runs fleets of
-// processes for minutes on a fast machine.
+// each; "" is all of them. The others simulate power losses or run fleets of processes for minutes on
+// a fast machine.
 var slow = []struct{ dir, run string }{
 	{"internal/mapping", ""}, {"internal/oslock", ""}, {"internal/invariant", ""}, {"internal/goroutine", ""},
 	{"internal/format", ""}, {"internal/live", ""}, {"internal/heap", ""}, {"internal/layout", ""},
@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-// runAll builds, boots, and looks at what came of it.
+// runAll builds, boots, and evaluates the results.
 func runAll(packages, run string, verbose bool, work string) error {
 	root, err := output(".", "git", "rev-parse", "--show-toplevel")
 	if err != nil {
@@ -152,7 +152,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// writeImage writes the tree as the kernel reads it: a cpio archive of the format newc.
+// writeImage writes the tree in the form that the kernel reads: a cpio archive of the format newc.
 func writeImage(path, tree string) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
@@ -207,10 +207,10 @@ func writeImage(path, tree string) (err error) {
 	return z.Close()
 }
 
-// patience is how long the machine may be silent: a test of minutes says nothing meanwhile.
+// patience is how long the machine may be silent: a test may run for minutes without output.
 const patience = 45 * time.Minute
 
-// boot runs the machine, shows what it prints, and returns an error unless all went well.
+// boot runs the machine, shows its output, and returns an error unless all went well.
 func boot(kernel, image string) error {
 	cmd := exec.Command("qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "4096",
 		"-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio", "-monitor", "none", "-nic", "none",
@@ -243,7 +243,7 @@ func boot(kernel, image string) error {
 		return err
 	}
 	if !ended {
-		return errors.New("the machine did not come to the end of the list")
+		return errors.New("the machine did not reach the end of the list")
 	}
 	fmt.Printf("arm64: %d passed, %d failed\n", passed, failed)
 	if failed > 0 {

@@ -97,7 +97,7 @@ func TestBackup_HandlesInValues(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return outer.Set(tx, "back", nest{"top", top}) // a cycle: a handle of an object that comes earlier
+		return outer.Set(tx, "back", nest{"top", top}) // a cycle: a handle of an earlier object
 	})
 	again := spacetest.Restored(t, spacetest.BackupOf(t, s))
 	spacetest.View(t, again, func(tx *everheap.Tx) error {
@@ -116,14 +116,13 @@ func TestBackup_HandlesInValues(t *testing.T) {
 		}
 		n, err := m.Get(tx, "back")
 		if n.Inner != top {
-			t.Errorf("the way back leads to %x, not to %x", n.Inner.ID(), top.ID())
+			t.Errorf("the handle back is of %x, not of %x", n.Inner.ID(), top.ID())
 		}
 		return err
 	})
 }
 
-// What was never filled, and what has no name, is there; and an index that was used
-// is not used again.
+// A restore has empty maps, and objects without names; and it does not reuse an index.
 func TestBackup_AnonymousAndEmptyMaps(t *testing.T) {
 	s := spacetest.Scratch(t)
 	var anonymous, last everheap.Map[string, int]
@@ -155,8 +154,7 @@ func TestBackup_AnonymousAndEmptyMaps(t *testing.T) {
 	})
 }
 
-// Indexes of objects that are gone, at the end of the table and in the middle, are
-// not used again.
+// Indexes of deleted objects, at the end of the table and in the middle, are not reused.
 func TestBackup_IndexesOfTheDeleted(t *testing.T) {
 	var b bytes.Buffer
 	w, err := backup.NewWriter(&b, format.BackupHead{Window: spacetest.Small, Limit: spacetest.Small, Version: 7, Tag: 5, Secret: 99})
@@ -219,7 +217,7 @@ func TestBackup_ThousandMaps(t *testing.T) {
 	}
 }
 
-// More than goes into one transaction of a restore.
+// More entries than fit into one transaction of a restore.
 func TestBackup_SeveralTransactions(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[int, string](t, s)

@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A collection that has evolved is older than its types: a backup tells the types
-// first all the same. So it is with what was got out of a damaged space.
+// A collection that has evolved has a smaller index than its types, but a backup emits the types
+// first. So does a salvage of a damaged space.
 func TestBackup_Evolved(t *testing.T) {
 	s := spacetest.Scratch(t)
 	openAll := func(s *everheap.Space) (everheap.Map[string, formerUser], everheap.Sorted[int, formerUser], everheap.List[formerUser], everheap.Ref[formerUser]) {
@@ -52,7 +52,7 @@ func TestBackup_Evolved(t *testing.T) {
 	look(s)
 	again := spacetest.Restored(t, spacetest.BackupOf(t, s))
 	look(again)
-	spacetest.Must(t, again.Update(context.Background(), func(tx *everheap.Tx) error { // it gets an index that nothing had
+	spacetest.Must(t, again.Update(context.Background(), func(tx *everheap.Tx) error { // the new object gets a new index
 		n, err := everheap.NewMap[string, int](tx)
 		if n.ID() <= r.ID() {
 			t.Errorf("a new map has the ID %v", n.ID())

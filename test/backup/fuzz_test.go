@@ -13,8 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// sealed makes a backup of the bytes of changes, whatever they are, with checksums and
-// counts as they must be.
+// sealed makes a backup from any bytes of changes, with correct checksums and counts.
 func sealed(changes []byte) []byte {
 	h := format.BackupHead{Window: 64 << 20, Version: 9, Tag: 77, Secret: 5}
 	stream := h.Encode()
@@ -47,8 +46,8 @@ func sealed(changes []byte) []byte {
 	return stream
 }
 
-// Any bytes are a backup, or are refused; and any changes with right checksums make a
-// space that can be used, or are refused. The first byte says which of the two.
+// RestoreBackup accepts or refuses any bytes. Any changes with correct checksums are refused, or make
+// a usable space. The first byte selects one of the two tests.
 func FuzzRestore(f *testing.F) {
 	stream := littleBackup(f)
 	f.Add(append([]byte{0}, stream...))

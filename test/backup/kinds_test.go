@@ -26,7 +26,7 @@ func TestCheckpoint_AllKinds(t *testing.T) {
 	if cmp.Equal(before, upset) {
 		t.Fatal("nothing has changed")
 	}
-	for range 3 { // what is not held is used again
+	for range 3 { // blocks that are not held are reused
 		spacetest.Must(t, spacetest.Sweep(s))
 		w.Fill(t, s, 10)
 	}
@@ -46,7 +46,7 @@ func TestBackup_AllKinds(t *testing.T) {
 	w.Upset(t, s)
 	again := spacetest.Restored(t, spacetest.BackupOf(t, s))
 	if spacetest.OpenWorld(t, again) != w {
-		t.Error("what has a name has another ID")
+		t.Error("a named object has another ID")
 	}
 	spacetest.Agree(t, "the restored space", w.LookAt(t, again, ""), w.LookAt(t, s, ""))
 	w.Upset(t, again) // it can be written
@@ -54,8 +54,8 @@ func TestBackup_AllKinds(t *testing.T) {
 	spacetest.Agree(t, "the backup of the restored space", w.LookAt(t, third, ""), w.LookAt(t, again, ""))
 }
 
-// Watchers of all kinds are told what a restore changes, and what comes after it, so
-// that they have at the end what there is.
+// Watchers of all kinds see the changes of a restore and the changes after it, so that in the end
+// they agree with the space.
 func TestWatch_RestoreOfAllKinds(t *testing.T) {
 	s := spacetest.Scratch(t)
 	w := spacetest.OpenWorld(t, s)
@@ -121,7 +121,7 @@ func TestWatch_RestoreOfAllKinds(t *testing.T) {
 	spacetest.Must(t, s.Restore(context.Background(), "before"))
 	come("restored")
 	w.Upset(t, s)
-	spacetest.Must(t, s.Restore(context.Background(), "before")) // perhaps at once
+	spacetest.Must(t, s.Restore(context.Background(), "before")) // the watchers may see it at once
 	w.Fill(t, s, 60)
 	spacetest.Must(t, spacetest.Sweep(s))
 	come("at last")

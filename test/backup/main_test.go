@@ -1,4 +1,4 @@
-// Package backup tests backups and what is restored from them.
+// Package backup tests backups, and the spaces restored from them.
 package backup
 
 import (

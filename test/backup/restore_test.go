@@ -41,8 +41,8 @@ func TestRestoreBackup_Altered(t *testing.T) {
 	refused(t, parent, bytes.NewReader(make([]byte, 10_000)), "zeros")
 }
 
-// Frames that are each intact do not make a backup unless they are all there, in
-// their order, and of one backup.
+// Intact frames are refused if one is missing, if they are not in order, or if they come from two
+// backups.
 func TestRestoreBackup_FramesMixed(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[int, string](t, s)
@@ -79,7 +79,7 @@ func TestRestoreBackup_FramesMixed(t *testing.T) {
 	spacetest.Must(t, everheap.RestoreBackup(filepath.Join(parent, "s"), bytes.NewReader(slices.Concat(append([][]byte{head}, frames...)...)), spacetest.WithoutSyncs))
 }
 
-// Any byte of a backup of many frames.
+// Altering any byte of a backup of many frames is found.
 func TestRestoreBackup_AlteredAnywhere(t *testing.T) {
 	s := spacetest.Scratch(t)
 	fillAll(t, s, 7)
@@ -93,7 +93,7 @@ func TestRestoreBackup_AlteredAnywhere(t *testing.T) {
 	})
 }
 
-// What is there already is not touched.
+// A restore does not touch an existing space or directory.
 func TestRestoreBackup_NameInUse(t *testing.T) {
 	stream := littleBackup(t)
 	dir := filepath.Join(t.TempDir(), "s")
@@ -126,11 +126,11 @@ func TestRestoreBackup_NameInUse(t *testing.T) {
 	refuse(other)
 	refuse(filepath.Join(other, "file"))
 	spacetest.Must(t, os.Remove(filepath.Join(other, "file")))
-	spacetest.Must(t, everheap.RestoreBackup(other, bytes.NewReader(stream))) // an empty directory is in nobody's way
+	spacetest.Must(t, everheap.RestoreBackup(other, bytes.NewReader(stream))) // an empty directory is no obstacle
 	spacetest.Open(t, other)
 }
 
-// A space that somebody creates while the backup is read is not replaced either.
+// A restore does not replace a space that is created while the backup is read.
 func TestRestoreBackup_NameTakenMeanwhile(t *testing.T) {
 	stream, parent := littleBackup(t), spacetest.MemoryDir(t)
 	dir := filepath.Join(parent, "s")
@@ -189,11 +189,11 @@ func TestRestoreBackup_Registered(t *testing.T) {
 		t.Errorf("a cut backup: %v", err)
 	}
 	if _, err := everheap.Open("cut", everheap.WithReadOnly()); !spacetest.IsNotFound(err) {
-		t.Errorf("opening what was not restored: %v", err)
+		t.Errorf("opening a space that was not restored: %v", err)
 	}
 	spacetest.Must(t, s.Close())
 	spacetest.Must(t, os.RemoveAll(filepath.Join(home, "spaces", "forum")))
-	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream))) // the entry of what is gone is no obstacle
+	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream))) // the registry's entry of a removed space is no obstacle
 	spacetest.Must(t, everheap.RestoreBackup("forum", bytes.NewReader(stream), everheap.WithDir(filepath.Join(home, "elsewhere"))))
 	spacetest.Open(t, filepath.Join(home, "elsewhere", "forum"))
 	for _, name := range []string{"", "..", "a b"} {
@@ -227,7 +227,7 @@ func TestRestoreBackup_TooSmall(t *testing.T) {
 	}
 }
 
-// A space that was restored has two anchors of what was restored: one may be lost.
+// A restored space has two anchors of the restored version: one may be lost.
 func TestRestoreBackup_AnchorLost(t *testing.T) {
 	stream := littleBackup(t)
 	want := spacetest.ReadDump(t, stream)
@@ -246,8 +246,8 @@ func TestRestoreBackup_AnchorLost(t *testing.T) {
 	}
 }
 
-// When RestoreBackup returns, and even before the directory has its name, no loss of
-// power can take anything away.
+// Before the directory gets its name, and so before RestoreBackup returns, the space survives a power
+// loss.
 func TestRestoreBackup_PowerCut(t *testing.T) {
 	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
 	spacetest.FillKind(t, s, spacetest.StringToString, rand.New(rand.NewPCG(5, 5)), 200)

@@ -14,7 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// fillAll stores some of every kind.
+// fillAll stores some entries of every kind.
 func fillAll(t testing.TB, s *everheap.Space, seed uint64) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 3))
@@ -46,7 +46,7 @@ func littleBackup(t testing.TB) []byte {
 	return spacetest.BackupOf(t, s)
 }
 
-// refused restores a stream that is no backup: the error says so, and nothing is left.
+// refused restores a stream that is not a backup: the restore must fail, and leave no file.
 func refused(t testing.TB, parent string, stream io.Reader, what string, opts ...everheap.Option) {
 	t.Helper()
 	err := everheap.RestoreBackup(filepath.Join(parent, "s"), stream, append(opts, spacetest.WithoutSyncs)...)

@@ -10,7 +10,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// A summary is what an audit finds in a version.
+// A summary is the result of auditing a version.
 type summary struct {
 	Version everheap.Version
 	Seqs    map[uint32]uint64 // of each owner's last transaction
@@ -18,13 +18,13 @@ type summary struct {
 	Hash    uint64 // of everything
 }
 
-// A tally counts what a version holds, owner by owner.
+// A tally counts the values of a version, owner by owner.
 type tally struct {
 	count  map[uint32]*[places]int64
 	digest map[uint32]*[places]uint64
 }
 
-// add counts one value; an item is verified before.
+// add counts one value; the caller has verified it.
 func (t *tally) add(p place, key string, owner uint32, sum uint64) {
 	if t.count[owner] == nil {
 		t.count[owner], t.digest[owner] = new([places]int64), new([places]uint64)
@@ -42,7 +42,7 @@ func (t *tally) item(p place, key string, owner uint32, it *Item) error {
 	return nil
 }
 
-// audit verifies all that the version of tx holds.
+// audit verifies all values in the version of tx.
 func (w world) audit(tx *everheap.Tx) (summary, error) {
 	sum, err := w.read(tx)
 	if err != nil {
@@ -178,7 +178,7 @@ func (w world) readCards(tx *everheap.Tx, t *tally) error {
 	return nil
 }
 
-// readOwn walks what an owner's state leads to.
+// readOwn walks the objects behind an owner's state.
 func (w world) readOwn(tx *everheap.Tx, t *tally, owner uint32, st *State) error {
 	if !st.List.IsNil() {
 		n := 0
@@ -251,8 +251,8 @@ func (w world) readMoney(tx *everheap.Tx) (hash uint64, err error) {
 	return hash, nil
 }
 
-// readLog walks the log: the transactions of each owner in their order, none that
-// has not been, and at the end the one that the pulse tells of.
+// readLog walks the log. It must have the transactions of each owner in their order, no others, and
+// at the end the transaction in the pulse.
 func (w world) readLog(tx *everheap.Tx, sum summary) (uint64, error) {
 	p := w.pulse.Peek(tx)
 	h := xxh3.New()

@@ -11,8 +11,8 @@ import (
 )
 
 // The cards are stored with the one type or with the other: Card1 evolves to Card2,
-// and a function of the program migrates it back. Whoever uses them looks which of the
-// two there is, in each transaction.
+// and a function of the program migrates it back. Each transaction that uses them finds out which of
+// the two types they have.
 
 // Card1 is the first type of a card.
 type Card1 struct {
@@ -118,7 +118,7 @@ func (c cards) all(tx *everheap.Tx) iter.Seq2[string, Card1] {
 		for k, v := range c.two.All(tx) {
 			card, err := back(*v)
 			if err != nil {
-				card.Sum = 0 // which no card has
+				card.Sum = 0 // no card has this sum
 			}
 			if !yield(k, card) {
 				return
@@ -127,7 +127,7 @@ func (c cards) all(tx *everheap.Tx) iter.Seq2[string, Card1] {
 	}
 }
 
-// evolve gives the cards the other type, unless somebody else does so first.
+// evolve gives the cards the other type, unless another process does so first.
 func evolve(ctx context.Context, s *everheap.Space) error {
 	second := false
 	err := s.View(func(tx *everheap.Tx) error {
@@ -148,8 +148,8 @@ func evolve(ctx context.Context, s *everheap.Space) error {
 	})
 }
 
-// stale uses a handle of the first type, whatever type the cards have now: it is
-// told, or gets the value.
+// stale uses a handle of the first type, whatever type the cards have now: it gets the value, or
+// ErrTypeChanged.
 func stale(s *everheap.Space, handle everheap.Map[string, Card1], key string, owner uint32) error {
 	c, err := handle.Get(s, key)
 	switch {

@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// checkerChild is a process that does nothing but look, all along: at every block, at
-// every value, at what each owner was told, and whether all checkpoints are there.
+// checkerChild is a process that only verifies: every block, every value, the acknowledged
+// transactions of each owner, and that all checkpoints exist.
 func checkerChild() int {
 	w := newWorker()
 	r := w.random(0)
@@ -43,8 +43,8 @@ func checkerChild() int {
 	return 0
 }
 
-// compareLedgers audits the newest version, and compares what each owner knows was
-// committed before with what is there.
+// compareLedgers audits the newest version, and compares it with the transactions that each owner
+// knew to be committed before.
 func (w *worker) compareLedgers(s *session) error {
 	known := map[uint32]acked{}
 	files, err := os.ReadDir(filepath.Join(w.Dir, "ledger"))
@@ -75,14 +75,14 @@ func (w *worker) compareLedgers(s *session) error {
 			return err
 		}
 		if seq < note.Seq && !w.restores.allow(owner, seq, note.Began) || seq > attempted.Seq {
-			return fmt.Errorf("version %d: owner %d: transaction %d had returned, the highest that it tried was %d, and the last one that is there is %d", sum.Version, owner, note.Seq, attempted.Seq, seq)
+			return fmt.Errorf("version %d: owner %d: transaction %d had returned, the highest attempted is %d, and the last one in the space is %d", sum.Version, owner, note.Seq, attempted.Seq, seq)
 		}
 	}
 	return nil
 }
 
-// compareCheckpoints looks whether all checkpoints are there that were made, and that
-// nobody has begun to drop.
+// compareCheckpoints verifies that all checkpoints exist that were made, except those that a process
+// has begun to drop.
 func (w *worker) compareCheckpoints(s *session) error {
 	made, err := os.ReadDir(filepath.Join(w.Dir, "made"))
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A deed is what one transaction of an owner does, under way. It keeps the owner's
-// state up to date with each change.
+// A deed is one running transaction of an owner. It keeps the owner's state up to date with each
+// change.
 type deed struct {
 	world
 	tx    *everheap.Tx
@@ -22,8 +22,8 @@ type deed struct {
 	r     *rand.Rand
 }
 
-// kinds are the changes that a transaction may consist of. Those that remove come
-// as often as those that add, so that the space stays of a size.
+// kinds are the changes that a transaction may consist of. Removals are as frequent as additions, so
+// that the space keeps its size.
 var kinds = []func(*deed) error{
 	(*deed).blobSet, (*deed).blobSet, (*deed).blobTwice, (*deed).blobDelete, (*deed).blobModify,
 	(*deed).indexSet, (*deed).indexSet, (*deed).indexDelete, (*deed).indexCut,
@@ -34,13 +34,13 @@ var kinds = []func(*deed) error{
 	(*deed).transfer, (*deed).transfer, (*deed).transfer,
 }
 
-// removals are those that make room.
+// removals are the kinds that make room.
 var removals = []func(*deed) error{(*deed).blobDelete, (*deed).indexDelete, (*deed).indexCut, (*deed).listTruncate, (*deed).chainCut, (*deed).nestDrop, (*deed).cardDelete}
 
-// errAborted ends a transaction of which nothing is to be there.
+// errAborted ends a transaction that must leave nothing behind.
 var errAborted = errors.New("chaos: the transaction ends without a commit")
 
-// add notes a value that is there now; drop one that is not any more.
+// add notes a new value; drop notes a removed one.
 func (d *deed) add(p place, key string, sum uint64) {
 	d.st.Count[p]++
 	d.st.Digest[p] += mix(p, key, sum)
@@ -102,7 +102,7 @@ func (d *deed) blobDelete() error {
 	return d.removed(old != nil)(d.blobs.Delete(d.tx, key))
 }
 
-// removed compares what a removal says with what was found before.
+// removed compares the result of a removal with an earlier lookup.
 func (d *deed) removed(was bool) func(bool, error) error {
 	return func(removed bool, err error) error {
 		if err == nil && removed != was {
@@ -147,7 +147,7 @@ func (d *deed) indexDelete() error {
 	return d.removed(old != nil)(d.index.Delete(d.tx, key))
 }
 
-// indexCut removes some keys in a row, while it walks over them.
+// indexCut removes some consecutive keys, while it walks over them.
 func (d *deed) indexCut() error {
 	n := 0
 	for key, old := range d.index.Range(d.tx, everheap.Including(d.indexKey()), everheap.Excluding(Place{Owner: d.owner + 1})) {
@@ -195,7 +195,7 @@ func (d *deed) listPick() (i int, err error) {
 	return d.r.IntN(n), nil
 }
 
-// listDrop verifies and notes one element that goes.
+// listDrop verifies and notes an element that is removed.
 func (d *deed) listDrop(i int, it *Item) error {
 	if it == nil {
 		return fmt.Errorf("the list of owner %d lacks the element %d", d.owner, i)

@@ -7,8 +7,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// The deeds on objects without names: the chain of references and the nested maps,
-// which the owner's state leads to.
+// The deeds on objects without names: the chain of references and the nested maps behind the owner's
+// state.
 
 func (d *deed) chainPush() error {
 	if d.st.Count[inChain] > 20 {
@@ -44,7 +44,7 @@ func (d *deed) chainPick() everheap.Ref[Node] {
 	return at
 }
 
-// chainCut makes a node the last one; what came after it is garbage.
+// chainCut makes a node the last one; the nodes after it become garbage.
 func (d *deed) chainCut() error {
 	at := d.chainPick()
 	if at.IsNil() {
@@ -81,7 +81,7 @@ func (d *deed) chainModify() error {
 	})
 }
 
-// chainSide changes the map that a node leads to.
+// chainSide changes the map of a node.
 func (d *deed) chainSide() error {
 	at := d.chainPick()
 	if at.IsNil() {
@@ -102,7 +102,7 @@ func (d *deed) chainSide() error {
 	return n.Side.Set(d.tx, side, d.item(inSide, key+side))
 }
 
-// nestPick returns one of the nested maps, and makes it if need be.
+// nestPick returns one of the nested maps, and makes it if it does not exist.
 func (d *deed) nestPick() (name string, m everheap.Sorted[uint64, Item], err error) {
 	if d.st.Nest.IsNil() {
 		if d.st.Nest, err = everheap.NewMap[string, everheap.Sorted[uint64, Item]](d.tx); err != nil {
@@ -144,7 +144,7 @@ func (d *deed) nestDelete() error {
 	return d.removed(old != nil)(m.Delete(d.tx, k))
 }
 
-// nestDrop unlinks a nested map with all that is in it.
+// nestDrop unlinks a nested map with its contents.
 func (d *deed) nestDrop() error {
 	name, m, err := d.nestPick()
 	if err != nil {

@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A disk is a small file system that only this round uses. It is filled now and then,
-// and what fills it is taken away again: whoever writes gets ErrNoSpace meanwhile, and
-// goes on afterwards.
+// A disk is a small file system that only this round uses. The round fills it now and then, and later
+// removes the filling: writers get ErrNoSpace meanwhile, and continue afterwards.
 type disk struct {
 	dir   string
-	until time.Time // when what fills it is taken away; zero: it is not full
+	until time.Time // when the filling is removed; zero: the disk is not filled
 }
 
 const (
@@ -24,7 +23,7 @@ const (
 	tightSpace = 64 << 20 // the window of a space that gets full by itself
 )
 
-// mountDisk makes a file system in memory, if that may be; else there is none.
+// mountDisk makes a file system in memory, or returns nil if that is not allowed.
 func mountDisk(dir string) (*disk, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -52,7 +51,7 @@ func (d *disk) fill(length time.Duration) error {
 	defer f.Close()
 	d.until = time.Now().Add(length)
 	left := int64(fs.Bavail) * fs.Bsize
-	for ; left >= 4096; left /= 2 { // others take of it meanwhile
+	for ; left >= 4096; left /= 2 { // others use space meanwhile
 		if unix.Fallocate(int(f.Fd()), 0, 0, left) == nil {
 			break
 		}
@@ -60,7 +59,7 @@ func (d *disk) fill(length time.Duration) error {
 	return nil
 }
 
-// full reports whether something fills the disk, and takes it away when it is time.
+// full reports whether the disk is filled, and removes the filling when it is time.
 func (d *disk) full(now bool) (bool, error) {
 	if d == nil || d.until.IsZero() {
 		return false, nil
@@ -72,7 +71,7 @@ func (d *disk) full(now bool) (bool, error) {
 	return false, os.Remove(filepath.Join(d.dir, "ballast"))
 }
 
-// unmount ends the disk. What was found on it is kept elsewhere first.
+// unmount unmounts the disk. First it copies its files to keep, if that is not "".
 func (d *disk) unmount(keep string) error {
 	if d == nil {
 		return nil

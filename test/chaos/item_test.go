@@ -9,9 +9,9 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// Item is what most structures hold: a value of 10 bytes to 400 KB that says whose
-// it is, in which transaction it was written, and where it belongs. Its sum covers
-// all of that; so a value that is damaged, stale or in another's place shows.
+// Item is the value type of most structures: 10 bytes to 400 KB, with its owner, the transaction that
+// wrote it, and its place. The sum covers all of that; so a damaged, stale or misplaced value is
+// found.
 type Item struct {
 	Owner uint32
 	Seq   uint64
@@ -77,7 +77,7 @@ func (it *Item) sum(place place, key string) uint64 {
 	return h.Sum64()
 }
 
-// verify says what is wrong with an item that was read from a place.
+// verify returns an error if an item read from a place is wrong.
 func (it *Item) verify(place place, key string, owner uint32) error {
 	if it.Owner != owner {
 		return fmt.Errorf("%s %q: the value is of owner %d (transaction %d), not of owner %d", place, key, it.Owner, it.Seq, owner)
@@ -107,7 +107,7 @@ func (p place) String() string {
 	return [...]string{"blobs", "index", "list", "chain", "side", "nest", "cards", "log"}[p]
 }
 
-// mix is what one value adds to the digest of its place.
+// mix returns the contribution of a value to the digest of its place.
 func mix(place place, key string, sum uint64) uint64 {
 	var b [9]byte
 	binary.LittleEndian.PutUint64(b[:], sum)

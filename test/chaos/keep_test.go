@@ -13,9 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// keep preserves what there is when something was found: everybody stands still, the
-// files of the space are copied, and then each process writes where its goroutines
-// are, and dies.
+// keep preserves the state when an error was found: it suspends all processes, copies the files of
+// the space, and then makes each process write its stacks and die.
 func (f *storm) keep(found error) {
 	f.log, _ = os.OpenFile(filepath.Join(f.dir, "log"), os.O_APPEND|os.O_WRONLY, 0o600)
 	f.told("FOUND: %v", found)
@@ -49,7 +48,7 @@ func (f *storm) keep(found error) {
 	}
 }
 
-// events keeps what all processes have noted, of programs that note something.
+// events keeps the events of all processes, if the programs record events.
 func (f *storm) events() {
 	if !invariant.Enabled {
 		return
@@ -63,7 +62,7 @@ func (f *storm) events() {
 	}
 }
 
-// summary says what has happened in a round.
+// summary summarizes a round.
 func (f *storm) summary() string {
 	commits := uint64(0)
 	size := int64(0)

@@ -11,12 +11,12 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// When something is found, the files of the space are kept, and, by programs that note
-// them, the events of all processes.
+// When an error is found, the files of the space are kept, and the events of all processes if the
+// programs record events.
 func TestKeep_KeepsFilesAndEvents(t *testing.T) {
 	f := newStorm(t, t.TempDir(), 1)
 	f.Full, f.Space, f.disk = false, filepath.Join(f.dir, "space"), nil
-	go func() { // something is found when there is something to be kept
+	go func() { // report an error once there are commits to keep
 		for began := time.Now(); f.acknowledged() < 20 && time.Since(began) < time.Minute; time.Sleep(10 * time.Millisecond) {
 		}
 		_ = os.WriteFile(filepath.Join(f.dir, "failure"), []byte("found by the test"), 0o600)
@@ -45,8 +45,7 @@ func TestKeep_KeepsFilesAndEvents(t *testing.T) {
 	}
 }
 
-// acknowledged returns the largest number of transactions that an owner was told of as
-// committed.
+// acknowledged returns the largest number of acknowledged transactions of an owner.
 func (f *storm) acknowledged() (most uint64) {
 	for id := range workers {
 		if l, err := openLedger(f.dir, ownerID(id, 0)); err == nil {

@@ -15,20 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A ledger is what an owner knows, outside of the space: in a file of its own, which
-// a kill does not harm. After the death of its process everything that the ledger calls
-// acknowledged must be in the space, and nothing that it does not call attempted.
+// A ledger is an owner's knowledge in a file outside of the space, which a kill does not harm. After
+// the death of its process, the space must have every transaction that the ledger calls acknowledged,
+// and none that it does not call attempted.
 //
 // Each of the records lies at an offset of its own, is written by one call, and has a
 // sum. Only the owner writes, and the driver while the owner's process is dead.
 type ledger struct {
 	file *os.File
 	last uint64 // the highest number ever attempted
-	open uint64 // a transaction of which nobody knows whether it was committed; or 0
+	open uint64 // a transaction with an unknown outcome; or 0
 	note acked
 }
 
-// acked tells of a transaction that is known to be in the space, or was.
+// acked is a transaction that is known to be, or to have been, in the space.
 type acked struct {
 	Seq   uint64
 	Began uint64 // a time before it was committed or seen
@@ -37,8 +37,8 @@ type acked struct {
 
 const (
 	attemptedAt = 0   // last, open
-	ackedAt     = 64  // Seq, Began, At of what returned
-	durableAt   = 128 // the same of what survives power loss
+	ackedAt     = 64  // Seq, Began, At of the transaction that returned
+	durableAt   = 128 // the same of the transaction that survives power loss
 	recordSize  = 32
 )
 
@@ -51,7 +51,7 @@ func clock() uint64 {
 	return uint64(ts.Nano())
 }
 
-// openLedger opens an owner's ledger, creating it if need be.
+// openLedger opens an owner's ledger, and creates it if it does not exist.
 func openLedger(dir string, owner uint32) (*ledger, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "ledger", strconv.Itoa(int(owner))), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -70,7 +70,7 @@ func openLedger(dir string, owner uint32) (*ledger, error) {
 	return l, nil
 }
 
-// read reads a record; what was never written is zero.
+// read reads a record; a record never written is zero.
 func (l *ledger) read(at int64) (a acked, err error) {
 	var b [recordSize]byte
 	for range 1000 { // another process may be writing it
@@ -96,8 +96,8 @@ func (l *ledger) write(at int64, a acked) {
 	}
 }
 
-// attempt takes a new number: one is never used twice, so that what a restore has
-// undone differs from all that comes after it.
+// attempt takes a new number. No number is used twice, so that a transaction that a restore has
+// undone differs from all later ones.
 func (l *ledger) attempt() uint64 {
 	l.last++
 	l.open = l.last
@@ -120,21 +120,21 @@ func (l *ledger) ack(seq, began uint64) {
 	}
 }
 
-// durable notes that all that is acknowledged survives power loss.
+// durable notes that all acknowledged transactions survive power loss.
 func (l *ledger) durable(a acked) { l.write(durableAt, a) }
 
-// A restoration is an entry of the file of restores: who goes back to a checkpoint
-// writes down, before, what each owner has there.
+// A restoration is an entry of the file of restores: before a process restores a checkpoint, it
+// writes down the last transaction of each owner there.
 type restoration struct {
 	ID   string
-	What string            // begin, end, void: it changed nothing; dead: its process is
+	What string            // begin, end, void (it changed nothing), dead (its process died)
 	By   string            // process and incarnation
 	At   uint64            // a time
 	Name string            `json:",omitempty"`
 	Pins map[uint32]uint64 `json:",omitempty"`
 }
 
-// restores reads the file of restores, and what is added to it.
+// restores reads the file of restores, and new entries in it.
 type restores struct {
 	mu    sync.Mutex
 	path  string
@@ -171,10 +171,10 @@ func appendTo(path string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// load reads what is new.
+// load reads new entries.
 func (r *restores) load() {
 	b, err := os.ReadFile(r.path)
-	b = b[:bytes.LastIndexByte(b, '\n')+1] // what follows is still being written
+	b = b[:bytes.LastIndexByte(b, '\n')+1] // an incomplete line is still being written
 	if err != nil || int64(len(b)) <= r.size {
 		return
 	}

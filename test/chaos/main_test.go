@@ -1,18 +1,18 @@
-// Package chaos is the test that does everything at once to one space. Five processes
+// Package chaos tests all operations on one space at once. Five processes
 // change maps, sorted maps, lists, references and nested maps, make checkpoints, view,
 // restore and drop them, compact, collect, evolve types, back up and restore elsewhere,
-// close and open; a sixth looks at everything. Meanwhile they are stopped, continued
+// close and open; a sixth verifies all contents. Meanwhile they are stopped, continued
 // and killed at random, one by one or all at once, and power is lost.
 //
-// What must hold is written in the values themselves (audit_test.go), and in ledgers
-// that lie outside of the space (ledger_test.go): each value has a sum, each owner's
-// state says what there is of it in every version, accounts have a constant sum; what
-// was acknowledged is there, and nothing is there that was not tried. Every version is
-// read twice. Nobody who is neither dead nor stopped waits long for a commit.
+// The expected contents are in the values themselves (audit_test.go), and in ledgers outside of the
+// space (ledger_test.go). Each value has a sum; each owner's state describes the owner's values in
+// every version; the accounts have a constant sum. Every acknowledged transaction is in the space,
+// and no transaction that was not attempted. Every version is read twice. No running process waits
+// long for a commit.
 //
-// When something is found everybody is stopped at once, and the directory that the
-// failure names keeps the files of the space, the output of all processes, where each
-// of their goroutines stood, and, with the tag invariants, the events that they have noted.
+// When a process finds an error, all processes are stopped at once. The directory named in the
+// failure keeps the files of the space, the output and the stacks of all processes, and, with the tag
+// invariants, their events.
 //
 // Start reading at TestChaos, and at anOwner.work for what a process does.
 package chaos

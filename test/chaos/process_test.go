@@ -19,7 +19,7 @@ type process struct {
 	cmd      *exec.Cmd
 	in       io.WriteCloser
 	out      string // file of its output
-	point    string // where it is to die or to stop, if anywhere
+	point    string // where it is to die or to stop; may be ""
 	stopped  bool   // by the driver, or at a point
 	until    time.Time
 	since    time.Time // from when on it must make progress
@@ -50,7 +50,7 @@ func (f *storm) start(id int, role, point string) {
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Env = append(os.Environ(), "CHAOS_CHILD="+role, "CHAOS_PROFILE="+string(prof), fmt.Sprint("CHAOS_ID=", id),
 		fmt.Sprint("CHAOS_LIFE=", p.life), "EVERHEAP_POINT="+point, "EVERHEAP_HOME="+filepath.Join(f.dir, "home"), "GOTRACEBACK=all")
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what is typed at the terminal is for the driver
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // signals of the terminal are for the driver
 	if p.in, err = p.cmd.StdinPipe(); err == nil {
 		err = p.cmd.Start()
 	}
@@ -73,7 +73,7 @@ func (f *storm) forgetOutputs(id int) {
 	os.Remove(filepath.Join(f.dir, "out", fmt.Sprint(id, ".", f.lives[id]-10)))
 }
 
-// list writes down the processes, for the one that finds something.
+// list writes the list of processes to a file, for a process that finds an error.
 func (f *storm) list() {
 	var pids strings.Builder
 	for _, p := range f.processes {
@@ -120,7 +120,7 @@ func (p *process) tail() string {
 	return string(b)
 }
 
-// bury takes note of a process that has ended, and reports whether it may have.
+// bury handles a process that has ended; the error says that it should not have.
 func (f *storm) bury(p *process) error {
 	delete(f.processes, p.id)
 	f.list()

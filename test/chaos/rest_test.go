@@ -10,8 +10,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// What the files of a space may take when nobody writes to it any more, whatever has
-// happened before.
+// Limits of the sizes of a space's files when no process writes to it any more.
 const (
 	restFactor  = 8
 	restExtra   = 16 << 20
@@ -32,9 +31,8 @@ func (f *storm) files() (heap, disk, journal int64, err error) {
 	return h.Size(), h.Sys().(*syscall.Stat_t).Blocks * 512, j.Size(), nil
 }
 
-// rest is the end of the storm: without checkpoints, and without anybody who does
-// anything, the files become as small as they must be; and short, when the space is
-// closed. What is in it is what it was.
+// rest is the end of the storm. Without checkpoints and without writers, the files must become small,
+// and short when the space is closed. The contents must not change.
 func (f *storm) rest() error {
 	live := int64(0)
 	err := f.alone(func(s *everheap.Space, w world) error {

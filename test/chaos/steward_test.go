@@ -55,7 +55,7 @@ func (w world) twice(tx *everheap.Tx, r *rand.Rand) error {
 	return nil
 }
 
-// A chore is something that concerns the whole space, and how often it is done.
+// A chore is an operation on the whole space, with its frequency.
 type chore struct {
 	name   string
 	weight int
@@ -126,7 +126,7 @@ func (w *worker) comeAgain(r *rand.Rand, options []everheap.Option) {
 	w.session.Store(s)
 }
 
-// makeRoom lets go of what takes room.
+// makeRoom drops checkpoints and values to make room.
 func (w *worker) makeRoom(s *session, r *rand.Rand) {
 	for _, do := range []func(*session, *rand.Rand) error{w.dropCheckpoint, w.collect, w.compact} {
 		if err := do(s, r); !w.harmless(err) {
@@ -135,10 +135,10 @@ func (w *worker) makeRoom(s *session, r *rand.Rand) {
 	}
 }
 
-// maxCheckpoints is how many there are at once, about.
+// maxCheckpoints is the approximate maximum number of checkpoints at once.
 const maxCheckpoints = 5
 
-// checkpoint makes one. That it was made is written down outside of the space.
+// checkpoint makes a checkpoint, and writes that down outside of the space.
 func (w *worker) checkpoint(s *session, r *rand.Rand) error {
 	list, err := s.Checkpoints()
 	if err != nil || len(list) >= maxCheckpoints {
@@ -163,8 +163,7 @@ func pick(s *session, r *rand.Rand) (string, error) {
 	return list[r.IntN(len(list))].Name, nil
 }
 
-// viewCheckpoint audits a checkpoint, and compares it with what the one who looked
-// first has found.
+// viewCheckpoint audits a checkpoint, and compares it with the result of its first audit.
 func (w *worker) viewCheckpoint(s *session, r *rand.Rand) error {
 	name, err := pick(s, r)
 	if err != nil || name == "" {
@@ -183,18 +182,18 @@ func (w *worker) viewCheckpoint(s *session, r *rand.Rand) error {
 	return w.gone(name, err)
 }
 
-// gone forgives that a checkpoint is not there if somebody drops it.
+// gone accepts that a checkpoint is missing if a process is dropping it.
 func (w *worker) gone(name string, err error) error {
 	if !errors.Is(err, everheap.ErrNotFound) {
 		return err
 	}
 	if _, e := os.Stat(filepath.Join(w.Dir, "dropped", name)); e != nil {
-		return fmt.Errorf("nobody has dropped the checkpoint %s: %w", name, err)
+		return fmt.Errorf("no process has dropped the checkpoint %s: %w", name, err)
 	}
 	return nil
 }
 
-// compare notes what a checkpoint holds, or compares it with what was noted.
+// compare notes the summary of a checkpoint, or compares it with the noted one.
 func (w *worker) compare(name string, sum summary) error {
 	path, text := filepath.Join(w.Dir, "seen", name), fmt.Sprintf("%#x at version %d", sum.Hash, sum.Version)
 	mine := path + "~" + w.name()
@@ -212,7 +211,7 @@ func (w *worker) compare(name string, sum summary) error {
 	return err
 }
 
-// dropCheckpoint drops one, and writes down before that it does.
+// dropCheckpoint writes down that it drops a checkpoint, and then drops it.
 func (w *worker) dropCheckpoint(s *session, r *rand.Rand) error {
 	name, err := pick(s, r)
 	if err != nil || name == "" {
@@ -224,8 +223,8 @@ func (w *worker) dropCheckpoint(s *session, r *rand.Rand) error {
 	return w.gone(name, s.DropCheckpoint(name))
 }
 
-// restore goes back to a checkpoint. Before it does, it writes down what each owner
-// has there, so that nobody takes it for a loss.
+// restore restores a checkpoint. Before that, it writes down the last transaction of each owner
+// there, so that no process takes the change for a loss.
 func (w *worker) restore(s *session, r *rand.Rand) error {
 	name, err := pick(s, r)
 	if err != nil || name == "" {
@@ -260,8 +259,8 @@ func (w *worker) compact(s *session, _ *rand.Rand) error {
 	return err
 }
 
-// resize gives the space another maximum size: one that is as good, or a little more, where
-// it is to get full.
+// resize gives the space another maximum size: an equivalent one, or a little more in a round that
+// fills the space.
 func (w *worker) resize(s *session, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -291,7 +290,7 @@ func (w *worker) evolve(s *session, _ *rand.Rand) error {
 	return evolve(ctx, s.Space)
 }
 
-// backup makes a backup and a new space of it, which is as whole as the first.
+// backup makes a backup, restores it as a new space, and audits that.
 func (w *worker) backup(s *session, _ *rand.Rand) (err error) {
 	path := filepath.Join(w.Dir, "backup-"+strconv.Itoa(w.id))
 	os.RemoveAll(path) // of a former life
@@ -357,8 +356,8 @@ func check(s *everheap.Space) error {
 	return errors.New(text)
 }
 
-// lock takes the lock that all processes share, and gives it back. What it protects
-// is a file that names its holder.
+// lock takes the lock that all processes share, and releases it. The lock protects a file with the
+// name of the holder.
 func (w *worker) lock(s *session, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -381,7 +380,7 @@ func (w *worker) lock(s *session, r *rand.Rand) error {
 	return m.Unlock()
 }
 
-// inspect asks for everything that a space tells of itself.
+// inspect calls all methods that report the state of a space.
 func (w *worker) inspect(s *session, _ *rand.Rand) error {
 	_ = s.Stats()
 	_, err1 := s.Processes()

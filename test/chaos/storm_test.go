@@ -21,7 +21,7 @@ const (
 	checker = workers // the id of the process that looks
 )
 
-// A storm is one round: a space, and what happens to those who use it.
+// A storm is one round: a space, its processes, and the faults.
 type storm struct {
 	profile
 	t         *testing.T
@@ -30,19 +30,19 @@ type storm struct {
 	restores  *restores
 	processes map[int]*process
 	lives     map[int]int
-	absent    map[int]time.Time // when who died is started again
-	next      time.Time         // when something happens
-	violence  int               // of 100 things that happen so many concern everybody
+	absent    map[int]time.Time // when dead processes are started again
+	next      time.Time         // when the next fault happens
+	violence  int               // percentage of faults that concern all processes
 	log       *os.File
 	disk      *disk
 	kills     int
 	stops     int
 	losses    int
-	waited    time.Duration // for which a process was without a commit, at the most
+	waited    time.Duration // longest time of a process without a commit
 	mu        sync.Mutex
 }
 
-// TestChaos does everything at once, for as long as it is told to.
+// TestChaos runs storms, for as long as the flag says.
 func TestChaos(t *testing.T) {
 	seed := *seedFlag
 	if seed == 0 {
@@ -97,14 +97,14 @@ func newStorm(t *testing.T, dir string, seed uint64) *storm {
 	return f
 }
 
-// told writes what happens to the log of the round.
+// told writes an event to the log of the round.
 func (f *storm) told(format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	fmt.Fprintf(f.log, "%d.%06d %s\n", clock()/1e9, clock()/1000%1e6, fmt.Sprintf(format, args...))
 }
 
-// round runs one space through a storm, and looks at what is left.
+// round runs one space through a storm, and verifies the result.
 func (f *storm) round(length time.Duration) (err error) {
 	for _, sub := range []string{"out", "ledger", "made", "dropped", "seen", "home"} {
 		if err := os.Mkdir(filepath.Join(f.dir, sub), 0o700); err != nil {
@@ -139,7 +139,7 @@ func (f *storm) round(length time.Duration) (err error) {
 	return f.end()
 }
 
-// begin starts a process anew, and in some builds says where it is to stop or to die.
+// begin starts a process, and in builds with points tells it where to stop or to die.
 func (f *storm) begin(id int) {
 	role, point := "worker", ""
 	if id == checker {
@@ -165,10 +165,10 @@ func (f *storm) point() string {
 	return fmt.Sprintf("%s:%d:%s", points[f.r.IntN(len(points))], 1+f.r.IntN(1<<f.r.IntN(8)), how)
 }
 
-// look takes note of what has happened since: who has died or stands still, who found
-// something, and who waits for too long.
+// look handles what has happened since the last call: processes that have died or stopped, that have
+// found an error, or that have waited for too long.
 func (f *storm) look() error {
-	if text, err := os.ReadFile(filepath.Join(f.dir, "failure")); err == nil && len(text) > 0 { // else it is being written
+	if text, err := os.ReadFile(filepath.Join(f.dir, "failure")); err == nil && len(text) > 0 { // otherwise the file is still being written
 		return errors.New(string(text))
 	}
 	now := time.Now()
@@ -232,7 +232,7 @@ func (f *storm) progress(p *process) error {
 	return nil
 }
 
-// stopped takes note that a process stands still, and decides for how long.
+// stopped notes that a process is stopped, and decides for how long.
 func (f *storm) stopped(p *process) {
 	length := time.Duration(5+f.r.IntN(300)) * time.Millisecond
 	switch f.r.IntN(8) {
@@ -252,7 +252,7 @@ func (f *storm) resume(p *process) {
 	f.told("%s goes on", p.name())
 	for _, other := range f.processes {
 		if !other.stopped {
-			other.since = maxTime(other.since, p.since.Add(-*patienceFlag/2)) // it may have been kept by this one until now
+			other.since = maxTime(other.since, p.since.Add(-*patienceFlag/2)) // this process may have blocked it until now
 		}
 	}
 }
@@ -264,7 +264,7 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// pick chooses a worker; nil if there is none. One of them at least goes on working.
+// pick chooses a worker; nil if there is none. At least one worker continues.
 func (f *storm) pick(stopped bool) *process {
 	var list []*process
 	for id := range workers {
@@ -278,7 +278,7 @@ func (f *storm) pick(stopped bool) *process {
 	return list[f.r.IntN(len(list))]
 }
 
-// strike does something to somebody.
+// strike injects a fault into a process.
 func (f *storm) strike() error {
 	if f.r.IntN(100) < f.violence {
 		return f.everybody(f.r.IntN(2) == 0)
@@ -346,11 +346,11 @@ func (f *storm) everybody(lost bool) error {
 	return nil
 }
 
-// powerLoss makes the space what it is after one: the file live does not count. What
-// was durable is there.
+// powerLoss puts the space into the state after a power loss, without its live file, and verifies
+// that all durable transactions are there.
 func (f *storm) powerLoss() error {
 	f.losses++
-	if _, err := f.disk.full(true); err != nil { // who opens the space needs room
+	if _, err := f.disk.full(true); err != nil { // opening the space needs room
 		return err
 	}
 	if err := os.Remove(filepath.Join(f.Space, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -394,7 +394,7 @@ func (f *storm) powerLoss() error {
 	})
 }
 
-// alone opens the space in this process, while there is no other one.
+// alone opens the space in this process, while no other process runs.
 func (f *storm) alone(fn func(s *everheap.Space, w world) error) error {
 	s, err := everheap.Open(f.Space)
 	if err != nil {
@@ -407,7 +407,7 @@ func (f *storm) alone(fn func(s *everheap.Space, w world) error) error {
 	return errors.Join(err, s.Close())
 }
 
-// end lets all processes end as they like, and looks at what is left.
+// end lets all processes end by themselves, and verifies the result.
 func (f *storm) end() error {
 	f.told("everybody is to end")
 	if _, err := f.disk.full(true); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// watcher watches the values that have a name for a while, again and again. Each change
-// goes on from the one before: what a key had then is what it had become.
+// watcher watches the named collections for a while, again and again. Consecutive changes of a key
+// must fit: the old value of a change is the new value of the change before.
 func (w *worker) watcher(r *rand.Rand) {
 	for !w.ended.Load() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(20+r.IntN(3000))*time.Millisecond)
@@ -59,7 +59,7 @@ func (s *session) follow(ctx context.Context, r *rand.Rand) error {
 	return nil
 }
 
-// sumOf returns the sum that a value says; 0 if there is none.
+// sumOf returns the sum in a value; 0 if there is no value.
 func sumOf(it *Item) uint64 {
 	if it == nil {
 		return 0
@@ -70,7 +70,7 @@ func sumOf(it *Item) uint64 {
 // fork starts a program: for a moment, a fork of this process has copies of its files.
 func (w *worker) fork(*session, *rand.Rand) error {
 	if err := exec.Command("/bin/true").Run(); err != nil {
-		w.log("starting a program: %v", err) // which is killed with the worker, or finds no memory
+		w.log("starting a program: %v", err) // the program is killed with the worker, or out of memory
 	}
 	return nil
 }

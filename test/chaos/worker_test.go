@@ -20,23 +20,23 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A profile is what the processes of a round know of it.
+// A profile has the parameters of a round for its processes.
 type profile struct {
 	Dir    string // of the round
 	Space  string // directory of the space
 	Window uint64 // WithMaxSize, at the beginning
-	Full   bool   // the disk or the space may be full: ErrNoSpace is no failure
+	Full   bool   // the disk or the space may be full: ErrNoSpace is not a failure
 	Seed   uint64
 }
 
 // A worker is one process of a round: some owners that write, one goroutine that
-// reads, and a steward, who does all that concerns the whole space.
+// reads, and a steward, which runs the operations on the whole space.
 type worker struct {
 	profile
 	id, life int // the process, and how often it was started
 	restores *restores
 	session  atomic.Pointer[session]
-	reopen   sync.RWMutex // held for writing while nobody works
+	reopen   sync.RWMutex // locked for writing while the space is reopened
 	ended    atomic.Bool
 	full     atomic.Bool // an owner found no space
 }
@@ -45,7 +45,7 @@ type worker struct {
 type session struct {
 	*everheap.Space
 	world
-	former everheap.Map[string, Card1] // a handle that was not looked up anew
+	former everheap.Map[string, Card1] // an old handle, not looked up again
 }
 
 // owners is how many goroutines of a process write.
@@ -54,7 +54,7 @@ const owners = 2
 // ownerID numbers the owners of all processes from 1 on.
 func ownerID(worker, n int) uint32 { return uint32(worker*owners + n + 1) }
 
-// newWorker reads what the process has to do, and begins to listen to the driver.
+// newWorker reads the profile and the task of the process, and begins to listen to the driver.
 func newWorker() *worker {
 	w := &worker{}
 	if err := json.Unmarshal([]byte(os.Getenv("CHAOS_PROFILE")), &w.profile); err != nil {
@@ -86,8 +86,7 @@ func (w *worker) log(format string, args ...any) {
 	fmt.Printf("%d.%06d %s\n", clock()/1e9, clock()/1000%1e6, fmt.Sprintf(format, args...))
 }
 
-// fail stops everybody at once, so that what was found stays as it is, and tells
-// the driver.
+// fail stops all processes at once, so that the state with the error stays, and tells the driver.
 func (w *worker) fail(doing string, err error) {
 	pids, _ := os.ReadFile(filepath.Join(w.Dir, "pids"))
 	for _, field := range strings.Fields(string(pids)) {
@@ -98,10 +97,10 @@ func (w *worker) fail(doing string, err error) {
 	text := fmt.Sprintf("process %s, %s: %v\n%s", w.name(), doing, err, debug.Stack())
 	w.log("FAIL %s", text)
 	_ = appendTo(filepath.Join(w.Dir, "failure"), []byte(text))
-	select {} // the driver takes a look at this process, and kills it
+	select {} // the driver reads the stacks of this process, and kills it
 }
 
-// open opens the space; others may be in the middle of opening it, and stand still.
+// open opens the space; another process may be stopped while it opens the space.
 func (w *worker) open(opts ...everheap.Option) (*session, error) {
 	opts = append(opts, everheap.WithFlushInterval(20*time.Millisecond))
 	for {
@@ -164,7 +163,7 @@ type anOwner struct {
 	*worker
 	id     uint32
 	ledger *ledger
-	sure   bool // what the ledger calls acknowledged was seen in the space
+	sure   bool // the acknowledged transactions of the ledger were seen in the space
 	r      *rand.Rand
 	hungry int // transactions in a row that found no space
 }
@@ -193,23 +192,23 @@ func (w *worker) own(id uint32, r *rand.Rand) {
 	}
 }
 
-// lost says that what a transaction must find is not there.
+// lost is the error for a missing acknowledged transaction.
 type lost struct{ text string }
 
 func (l *lost) Error() string { return l.text }
 
-// expect compares what is there of an owner with what it knows.
+// expect compares the state of an owner in the space with its ledger.
 func (o *anOwner) expect(seq uint64) error {
 	note := o.ledger.note
 	if seq == note.Seq || o.restores.allow(o.id, seq, note.Began) {
 		return nil
 	}
-	return &lost{fmt.Sprintf("transaction %d has returned (begun at %d, returned at %d), and the last one that is there is %d (highest ever %d, unknown %d)",
+	return &lost{fmt.Sprintf("transaction %d has returned (begun at %d, returned at %d), and the last one in the space is %d (highest ever %d, unknown %d)",
 		note.Seq, note.Began, note.At, seq, o.ledger.last, o.ledger.open)}
 }
 
-// settle finds out whether a transaction was committed of which the process does not
-// know it, since it died or the space was closed.
+// settle finds out the outcome of a transaction that the process does not know, since it died or the
+// space was closed.
 func (o *anOwner) settle(s *session) error {
 	began := clock()
 	var seq uint64
@@ -260,7 +259,7 @@ func (o *anOwner) work(s *session) error {
 			o.log("owner %d: %v", o.id, err)
 		}
 	case errors.Is(err, everheap.ErrClosed):
-		return err // it may be committed: settle looks
+		return err // it may be committed: settle finds out
 	case o.Full && errors.Is(err, everheap.ErrNoSpace):
 		if durability == everheap.Periodic {
 			o.ledger.failed()
@@ -276,7 +275,7 @@ func (o *anOwner) work(s *session) error {
 	return nil
 }
 
-// sync makes durable what is acknowledged.
+// sync makes the acknowledged transactions durable.
 func (o *anOwner) sync(s *session) error {
 	note := o.ledger.note
 	err := s.Sync(context.Background())
@@ -289,7 +288,7 @@ func (o *anOwner) sync(s *session) error {
 	return err
 }
 
-// transact is one transaction, which begins with a look at what was before.
+// transact is one transaction. It begins by verifying the state before.
 func (o *anOwner) transact(s *session, tx *everheap.Tx, seq uint64) error {
 	st, err := s.states.Get(tx, o.id)
 	if err != nil && !errors.Is(err, everheap.ErrNotFound) {

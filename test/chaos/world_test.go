@@ -7,14 +7,13 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// A world is what the space holds: one structure of each kind with a name, which all
-// owners use, and what those of an owner lead to without names. An owner is one
-// goroutine that writes. It changes only values that are its own, and accounts.
+// A world is the content of the space: one named structure of each kind, which all owners use, and
+// the unnamed objects of each owner behind them. An owner is one goroutine that writes. It changes
+// only its own values, and accounts.
 //
-// State says of an owner what there is: how much, and the sum of all of it. It is
-// written in the transaction that changes anything. So what any version holds must be
-// exactly what the states of that version say; and the accounts have the sum that they
-// began with, and the pulse counts what the states count.
+// A State has the number of the owner's values, and the sum of all of them. Each transaction that
+// changes a value also writes it. So the values of any version must match the states of that version
+// exactly; the accounts keep their initial sum, and the pulse has the total of the states' counts.
 type world struct {
 	states   everheap.Map[uint32, State]
 	blobs    everheap.Map[string, Item]
@@ -26,7 +25,7 @@ type world struct {
 	pulse    everheap.Ref[Pulse]
 }
 
-// State is what an owner has.
+// State describes the values of an owner.
 type State struct {
 	Seq     uint64 // of its last transaction
 	Commits uint64 // its transactions in this history
@@ -44,7 +43,7 @@ type Place struct {
 	Name  string
 }
 
-// Node is an object of an owner's chain, and leads to a map of its own.
+// Node is an object of an owner's chain, with a map of its own.
 type Node struct {
 	Item Item
 	Key  string
@@ -58,7 +57,7 @@ type Vault struct {
 	Last   string
 }
 
-// Entry tells of a transaction.
+// Entry is the log's entry of a transaction.
 type Entry struct {
 	Owner uint32
 	Seq   uint64
@@ -66,7 +65,7 @@ type Entry struct {
 	Sum   uint64
 }
 
-// Pulse tells of the newest version.
+// Pulse describes the newest version.
 type Pulse struct {
 	Commits uint64
 	Len     int // of the log

@@ -19,8 +19,8 @@ type chain struct {
 	Next everheap.Ref[chain]
 }
 
-// A chained space is one with a map of chains, whose collections drop one object at a time,
-// and call what step is before each.
+// A chainedSpace is a space with a map of chains. Its collections drop one object at a time, and call
+// step before each.
 type chainedSpace struct {
 	*everheap.Space
 	t    testing.TB
@@ -52,7 +52,7 @@ func (c *chainedSpace) link(next everheap.Ref[chain]) (r everheap.Ref[chain]) {
 	return r
 }
 
-// name gives a chain a name; no chain takes it away.
+// name gives a chain a name; the zero chain removes the name.
 func (c *chainedSpace) name(name string, r everheap.Ref[chain]) {
 	c.t.Helper()
 	if r.IsNil() {
@@ -62,7 +62,7 @@ func (c *chainedSpace) name(name string, r everheap.Ref[chain]) {
 	spacetest.Must(c.t, c.m.Set(c.Space, name, r))
 }
 
-// isThere fails the test unless the object is there, or is gone.
+// isThere fails the test unless the object exists, or does not exist if want is false.
 func (c *chainedSpace) isThere(r everheap.Ref[chain], want bool) {
 	c.t.Helper()
 	_, err := r.Get(c.Space)
@@ -71,9 +71,9 @@ func (c *chainedSpace) isThere(r everheap.Ref[chain], want bool) {
 	}
 }
 
-// A handle leads nowhere, since its object vanished while nothing referred to it, and leads
-// somewhere again when a checkpoint is restored in the middle of a collection: then what
-// that object refers to stays, although it is no other block than it was (G2).
+// The object of a handle was dropped while nothing referred to it, so the handle is dangling. Then a
+// checkpoint is restored in the middle of a collection, and the object exists again. The objects that
+// it refers to must stay, although its block is an old one (G2).
 func TestCollect_RestoredBehindAHandle(t *testing.T) {
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
@@ -106,7 +106,7 @@ func TestCollect_RestoredBehindAHandle(t *testing.T) {
 	}
 }
 
-// Nobody looks at what is gone: neither who links it, nor who watches it, nor who reads it.
+// No operation uses a dropped object: linking, watching and reading it are errors.
 func TestCollect_WhatIsGone(t *testing.T) { // G6
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
@@ -128,23 +128,23 @@ func TestCollect_WhatIsGone(t *testing.T) { // G6
 		if stats := spacetest.Collect(t, c.Space); stats.Dropped != 2 || stats.Objects != 3 || stats.Batches != 2 {
 			t.Errorf("%+v", stats)
 		}
-		if v, err := r.Get(tx); err != nil || v.N != 1 || *r.Peek(tx) != v { // a version that is held
+		if v, err := r.Get(tx); err != nil || v.N != 1 || *r.Peek(tx) != v { // the version is held
 			t.Error(v, err)
 		}
 		return nil
 	})
 	c.isThere(r, false)
 	if err := r.Set(c.Space, chain{}); !errors.Is(err, everheap.ErrNotFound) {
-		t.Errorf("setting what is gone: %v", err)
+		t.Errorf("setting a dropped object: %v", err)
 	}
 	if err := list.Append(c.Space, 4); !errors.Is(err, everheap.ErrNotFound) {
-		t.Errorf("appending to what is gone: %v", err)
+		t.Errorf("appending to a dropped list: %v", err)
 	}
 	if err := c.m.Set(c.Space, "r", r); !errors.Is(err, everheap.ErrDangling) {
-		t.Errorf("linking what is gone: %v", err)
+		t.Errorf("linking a dropped object: %v", err)
 	}
 	if _, err, ok := next(); !ok || !errors.Is(err, everheap.ErrNotFound) {
-		t.Errorf("watching what is gone: %v, %v", err, ok)
+		t.Errorf("watching a dropped object: %v, %v", err, ok)
 	}
 	spacetest.Must(t, c.ViewAt("before", func(tx *everheap.Tx) error {
 		n, err := list.Len(tx)
@@ -165,14 +165,14 @@ func TestCollect_WhatIsGone(t *testing.T) { // G6
 	}
 }
 
-// What a transaction makes and links is there, whatever a collection does meanwhile: one
-// waits for the other.
+// A collection does not drop an object that a transaction makes and links meanwhile: one waits for
+// the other.
 func TestCollect_WhileATransactionRuns(t *testing.T) {
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
 	moved := c.link(none)
 	c.name("from", moved)
-	c.link(none) // so that there is something to drop
+	c.link(none) // so that there is an object to drop
 	var made everheap.Ref[chain]
 	collected := make(chan error, 1)
 	marked := make(chan bool)
@@ -189,7 +189,7 @@ func TestCollect_WhileATransactionRuns(t *testing.T) {
 			_, err := c.Collect(context.Background())
 			collected <- err
 		}()
-		spacetest.Receive(t, "a collection", marked) // it waits for the transaction now
+		spacetest.Receive(t, "a collection", marked) // the collection waits for the transaction now
 		if made, err = everheap.New(tx, chain{Next: moved}); err != nil {
 			return err
 		}
@@ -200,8 +200,8 @@ func TestCollect_WhileATransactionRuns(t *testing.T) {
 	c.isThere(made, true)
 }
 
-// Who collects inside an Update would wait for himself; who may only read does not
-// collect; a context ends it.
+// Collect inside an Update would wait for itself, and is refused; so is Collect of a read-only space;
+// a context ends a collection.
 func TestCollect_Refused(t *testing.T) {
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
@@ -231,7 +231,7 @@ func TestCollect_Refused(t *testing.T) {
 	}
 }
 
-// Large collections go at once, and a sweep finds their blocks; afterwards the space is as
+// Large collections are dropped at once, and a sweep finds their blocks; afterwards the space is as
 // small as before.
 func TestCollect_LargeObjects(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
@@ -272,7 +272,7 @@ func TestCollect_LargeObjects(t *testing.T) {
 		t.Errorf("%d bytes when it was empty, %d now", empty, live)
 	}
 	used := s.Stats().Used
-	spacetest.Update(t, s, func(tx *everheap.Tx) error { // in the room that is free now
+	spacetest.Update(t, s, func(tx *everheap.Tx) error { // in the space that is free now
 		large, err := everheap.NewMap[int, string](tx)
 		for i := 0; i < 20000 && err == nil; i++ {
 			err = large.Set(tx, i, "again")
@@ -284,7 +284,7 @@ func TestCollect_LargeObjects(t *testing.T) {
 	}
 }
 
-// A table of objects does not grow with the objects that there once were.
+// The object table does not grow with the number of dropped objects.
 func TestCollect_TableShrinks(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	var live [3]uint64
@@ -307,9 +307,9 @@ func TestCollect_TableShrinks(t *testing.T) {
 	}
 }
 
-// What is due is collected in the background, once; and nothing is done when nothing is.
+// The background collects once when a collection is due, and not otherwise.
 func TestCollect_InTheBackground(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel() // this test mostly waits
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[int, everheap.Ref[uint64]](t, s)
 	spacetest.Update(t, s, func(tx *everheap.Tx) error {
@@ -333,7 +333,7 @@ func TestCollect_InTheBackground(t *testing.T) {
 		return nil
 	})
 	settled := spacetest.Wait(spacetest.Patience, func() bool {
-		spacetest.Update(t, s, func(tx *everheap.Tx) error { // a collection between the two transactions was in vain: more is to come then
+		spacetest.Update(t, s, func(tx *everheap.Tx) error { // a collection between the two transactions finds nothing; another one follows then
 			r, err := m.Get(tx, 2500)
 			for i := 0; i < 50 && err == nil; i++ {
 				err = m.Set(tx, 2500, r)
@@ -349,14 +349,14 @@ func TestCollect_InTheBackground(t *testing.T) {
 		t.Errorf("the last collection of the process: %+v", s.Stats().Collected)
 	}
 	version, began := s.Stats().Version, time.Now()
-	quiet := spacetest.Wait(spacetest.Patience, func() bool { // what was begun may go on, and one more may be in vain
+	quiet := spacetest.Wait(spacetest.Patience, func() bool { // a collection that has begun may finish, and one more may find nothing
 		if now := s.Stats().Version; now > version {
 			version, began = now, time.Now()
 		}
 		return time.Since(began) > 1500*time.Millisecond
 	})
 	if !quiet {
-		t.Errorf("nobody does anything, and there are new versions, the last one %d", version)
+		t.Errorf("no process writes, but there are new versions, the last one %d", version)
 	}
 	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		n := 2000
@@ -373,7 +373,7 @@ func TestCollect_InTheBackground(t *testing.T) {
 	})
 }
 
-// Types change in the middle of a collection: what values of the new type refer to stays.
+// Types change in the middle of a collection: objects that values of the new type refer to stay.
 func TestCollect_WhileTypesChange(t *testing.T) { // G2
 	var none everheap.Ref[chain]
 	c := newChainedSpace(t)
@@ -408,8 +408,8 @@ func TestCollect_WhileTypesChange(t *testing.T) { // G2
 	c.isThere(late, true)
 }
 
-// An object that was made after the collection began is looked at again when it changes: a
-// link from there counts as any other.
+// A collection examines a changed object again even if the object was made after the collection
+// began: a link in it counts.
 func TestCollect_LinkedFromWhatIsNew(t *testing.T) {
 	var none, made everheap.Ref[chain]
 	c := newChainedSpace(t)

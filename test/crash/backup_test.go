@@ -37,7 +37,7 @@ func auditRestored(t *testing.T, stream []byte) (owns map[string]uint64) {
 	return owns
 }
 
-// bankSpace makes the space of a bank, by a function that opens it.
+// bankSpace makes the space of a bank, which open opens.
 func bankSpace(t *testing.T, open func(dir string) *everheap.Space) (*everheap.Space, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "bank")
@@ -79,7 +79,7 @@ func TestBackup_WhileProcessesWrite(t *testing.T) {
 		last = owns
 	}
 	if last[spacetest.Own(0)] == 0 || last[spacetest.Own(1)] == 0 {
-		t.Errorf("nobody wrote: %v", last)
+		t.Errorf("no process wrote: %v", last)
 	}
 	for _, c := range list {
 		c.Tell("end")
@@ -87,11 +87,11 @@ func TestBackup_WhileProcessesWrite(t *testing.T) {
 	}
 }
 
-// After all processes were killed in mid-work, what had returned is got out: live
-// tells what was current; and without it, and without anchors, a version in which
-// everything adds up is found in the file.
+// After all processes were killed at work, a salvage gets the acknowledged transactions: the live
+// file has the newest version. Without live and without anchors, the salvage finds a version in the
+// heap file in which everything adds up.
 func TestSalvage_AfterKill(t *testing.T) {
-	s, dir := bankSpace(t, func(dir string) *everheap.Space { // it will be damaged: there is no check at the end
+	s, dir := bankSpace(t, func(dir string) *everheap.Space { // it will be damaged: no check at the end
 		s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.TestWindow))
 		spacetest.Must(t, err)
 		return s
@@ -148,7 +148,7 @@ func init() {
 	}
 }
 
-// telltale says how much was read, now and then.
+// telltale prints how much was read, now and then.
 type telltale struct {
 	r    io.Reader
 	n    int
@@ -164,8 +164,7 @@ func (r *telltale) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A restore that is killed leaves no space, and nothing that is in the way of another
-// one.
+// A killed restore leaves no space, and does not hinder another restore.
 func TestRestoreBackup_Killed(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[int, []byte](t, s)
@@ -221,7 +220,7 @@ func (f countdown) Truncate(size int64) error {
 
 func (f countdown) Datasync() error { return f.turn() }
 
-// Whichever call to a file fails: the restore fails, says why, and leaves nothing.
+// Whichever call to a file fails, the restore fails with its error, and leaves nothing.
 func TestRestoreBackup_FileErrors(t *testing.T) {
 	s := spacetest.Scratch(t, everheap.WithMaxSize(64<<20))
 	m := spacetest.MapOf[int, []byte](t, s)
@@ -254,7 +253,7 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 			dir := filepath.Join(parent, fmt.Sprint("s", k))
 			err := everheap.RestoreBackup(dir, bytes.NewReader(stream), files)
 			failing = calls > k
-			if failing != (err != nil) || err != nil && !errors.Is(err, want) && !errors.Is(err, everheap.ErrIO) { // a sync fails with no other
+			if failing != (err != nil) || err != nil && !errors.Is(err, want) && !errors.Is(err, everheap.ErrIO) { // a failed sync gives this error
 				t.Errorf("%v from call %d on: %v", cause, k, err)
 			}
 			if err == nil {
@@ -274,9 +273,9 @@ func TestRestoreBackup_FileErrors(t *testing.T) {
 	}
 }
 
-// A backup takes little memory, however much it tells.
+// A backup takes little memory, however large the space is.
 func TestBackup_LittleMemory(t *testing.T) {
-	s := spacetest.Scratch(t, spacetest.WithoutBackground()) // whose memory would count
+	s := spacetest.Scratch(t, spacetest.WithoutBackground()) // the background's memory would count
 	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		for i := range 200 {
 			m, err := everheap.OpenMap[int, string](tx, fmt.Sprint("map ", i))

@@ -37,8 +37,8 @@ func writeOn(t *testing.T, dir string, n int) (s *everheap.Space, writers *sync.
 	return s, writers
 }
 
-// One who has committed, given its turn, and is about to write the journal, is waited for
-// by Close (E8).
+// Close waits for a goroutine that has committed, passed its turn on, and is about to write the
+// journal (E8).
 func TestClose_WaitsForWhoWritesTheJournal(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -60,12 +60,12 @@ func TestClose_WaitsForWhoWritesTheJournal(t *testing.T) {
 	s, writers := writeOn(t, dir, 1)
 	spacetest.Receive(t, "a commit", given)
 	spacetest.Must(t, s.Close())
-	waiting.Do(func() { // what goes on now finds no memory
+	waiting.Do(func() { // work that continues now finds no memory mapped
 		t.Error("Close did not wait")
 		close(goOn)
 	})
 	writers.Wait()
-	spacetest.Open(t, dir) // it is checked
+	spacetest.Open(t, dir) // which checks it at the end
 }
 
 func TestClose_WhileOthersWrite(t *testing.T) {
@@ -79,8 +79,7 @@ func TestClose_WhileOthersWrite(t *testing.T) {
 	spacetest.Open(t, dir)
 }
 
-// The same, and another space is opened meanwhile: what a late one did would be done to
-// that.
+// The same, and another space is opened meanwhile: a late write would go to that space.
 func TestClose_ThenOpenAnother(t *testing.T) {
 	root := t.TempDir()
 	spacetest.Rounds(t, 20, func(t *testing.T, r *rand.Rand) {

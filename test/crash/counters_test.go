@@ -117,7 +117,7 @@ func awaitDone(t *testing.T, cs []*spacetest.Child, fn func()) {
 		return true
 	}
 	if !spacetest.Wait(spacetest.Long, done) {
-		t.Fatal("the children do not come to an end")
+		t.Fatal("the children do not end")
 	}
 	for _, c := range cs {
 		if words := c.Words(); len(words) == 0 || words[0] != "done" {
@@ -167,8 +167,8 @@ func TestCounters_Pairs(t *testing.T) {
 	})
 }
 
-// Each child that was killed can have counted one more than it was told; a child
-// that another one takes the place of counts on.
+// Each killed child may have counted one more than was acknowledged; its successor continues to
+// count.
 func TestCounters_Killed(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		s, m, cs := counterSpace(t, r, 1, "one")

@@ -22,8 +22,8 @@ func init() {
 
 const crowd = 400 // people in these tests
 
-// childOldTypes uses collections by their old types until that is an error; from
-// then on every way to use it must be one.
+// childOldTypes uses collections with their old types until that is an error. From then on, every use
+// must be an error.
 func childOldTypes() int {
 	c := spacetest.NewInChild()
 	s, err := c.Open()
@@ -59,14 +59,14 @@ func childOldTypes() int {
 	return 0
 }
 
-// oldPeople are collections by their old types.
+// oldPeople has collections with their old types.
 type oldPeople struct {
 	m everheap.Map[string, spacetest.PersonV1]
 	l everheap.List[spacetest.PersonV1]
 	r everheap.Ref[spacetest.PersonV1]
 }
 
-// openOld opens the collections, making them if they are not there.
+// openOld opens the collections, and makes missing ones.
 func openOld(s *everheap.Space) (o oldPeople, err error) {
 	if o.m, err = everheap.OpenMap[string, spacetest.PersonV1](s, "people"); err != nil {
 		return o, err
@@ -83,8 +83,7 @@ func useOld(c *spacetest.InChild, s *everheap.Space, o oldPeople) error {
 	return oldUses[c.Rng.IntN(len(oldUses))](s, o, c.Rng.IntN(crowd))
 }
 
-// oldUses are the ways to use the map. They verify what they see, and leave things as
-// they were.
+// oldUses are the ways to use the map. They verify the values, and leave them unchanged.
 var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 	func(s *everheap.Space, o oldPeople, i int) error {
 		p, err := o.m.Get(s, fmt.Sprint("key ", i))
@@ -181,8 +180,8 @@ var oldUses = []func(s *everheap.Space, o oldPeople, i int) error{
 }
 
 // childNewTypes opens the map "people" with the new types, by a function of its own,
-// and says how many it has converted. Its work can be "slow" and a number: at that
-// person it says so, and waits; "durable"; and "race": it waits before it opens.
+// and prints how many values it has converted. Its work can be "slow" and a number: it prints a line
+// at that person, and waits; "durable"; or "race": it waits before it opens the map.
 func childNewTypes() int {
 	c := spacetest.NewInChild()
 	durability := everheap.Periodic
@@ -244,8 +243,8 @@ func crowded(t testing.TB) (dir string) {
 	return dir
 }
 
-// Processes use the old types in all ways while another one changes them: what they
-// see is right until it is an error, and then it stays one.
+// Processes use the old types in all ways while another process changes them: they see correct values
+// until the first error, and only errors from then on.
 func TestEvolve_BesideProcessesWithTheOldTypes(t *testing.T) { // R1
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		dir := crowded(t)
@@ -304,7 +303,7 @@ func TestMigrate_Race(t *testing.T) {
 	})
 }
 
-// The process that migrates is killed in the middle: all is as it was.
+// The migrating process is killed in the middle: nothing has changed.
 func TestMigrate_KilledInTheMiddle(t *testing.T) {
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		dir := crowded(t)
@@ -326,8 +325,8 @@ func TestMigrate_KilledInTheMiddle(t *testing.T) {
 	})
 }
 
-// The process that migrates stands still in the middle; another one takes over and
-// does it. The sleeper finds that nothing of its own was done, and then that it is.
+// The migrating process is suspended in the middle; another process takes over and migrates. When the
+// first continues, its transaction fails, and then it finds the migration done.
 func TestMigrate_SuspendedInTheMiddle(t *testing.T) {
 	dir := crowded(t)
 	c := spacetest.StartChild(t, "new types", spacetest.Env(dir, 1, "slow 100.", 1)...)
@@ -357,8 +356,8 @@ func TestMigrate_Durable(t *testing.T) {
 	spacetest.VerifyPeople(t, spacetest.Open(t, dir), crowd)
 }
 
-// The process that migrates dies at each point of its commit and of what follows: the
-// map has the old types, or the new ones, as a whole.
+// The migrating process dies at each point of its commit and after it: the whole map has the old
+// types, or the new ones.
 func TestMigrate_KilledAtPoints(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")

@@ -19,7 +19,7 @@ type lease struct {
 	Until  time.Time `everheap:"expires"`
 }
 
-// The process that removes what has expired, by a clock that it puts forward, and back.
+// The child that removes expired entries, by a clock that it sets forward and back.
 func init() {
 	spacetest.Children["remover"] = func() int {
 		c := spacetest.NewInChild()
@@ -59,8 +59,9 @@ func leased(t *testing.T, wall *spacetest.Wall, n int, opts ...everheap.Option) 
 	return s, m
 }
 
-// One who stands still, or dies, while he removes what has expired keeps nobody from writing, and from
-// removing it; and the clock does not go back behind what somebody was told meanwhile.
+// A process that is suspended, or dies, while it removes expired entries does not keep others from
+// writing, or from removing them; and the clock does not go back behind a time that a reader has seen
+// meanwhile.
 func TestExpiry_RemoverStandsStill(t *testing.T) { // EX3, EX8
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -76,7 +77,7 @@ func TestExpiry_RemoverStandsStill(t *testing.T) { // EX3, EX8
 				} else {
 					r.Await("death", r.Gone)
 				}
-				// The child has told an hour as the time: for everybody it has passed.
+				// The child has published a time an hour ahead: for all processes that hour has passed.
 				has := func(key int, want bool) {
 					t.Helper()
 					if has, err := m.Has(s, key); has != want || err != nil {
@@ -85,10 +86,10 @@ func TestExpiry_RemoverStandsStill(t *testing.T) { // EX3, EX8
 				}
 				has(7, false)
 				spacetest.Must(t, m.Set(s, 1000, lease{"7", wall.Now().Add(time.Minute)}))
-				has(1000, false) // the mark is ahead, and stays
+				has(1000, false) // the mark is ahead, and stays there
 				if act == "stop" {
-					// While one who settles stands still nobody else does: he would not see that the mark
-					// has come back meanwhile to what it was.
+					// While a process that settles is suspended, no other process settles: the first
+					// could not see that the mark has changed and come back meanwhile.
 					settles := point == "expire.marked" || point == "expire.settling"
 					spacetest.RemoveExpired(t, s)
 					spacetest.Must(t, m.Set(s, 1002, lease{"8", wall.Now().Add(time.Second)}))
@@ -104,7 +105,7 @@ func TestExpiry_RemoverStandsStill(t *testing.T) { // EX3, EX8
 					t.Fatalf("%d entries are left", n)
 				}
 				spacetest.Must(t, m.Set(s, 1001, lease{"7", wall.Now().Add(time.Minute)}))
-				if act == "kill" { // else the child may need to know a later time again
+				if act == "kill" { // otherwise the child may need a later time again
 					has(1001, true)
 				}
 			})
@@ -112,7 +113,8 @@ func TestExpiry_RemoverStandsStill(t *testing.T) { // EX3, EX8
 	}
 }
 
-// Processes that remove are killed at random: what they leave others remove, and all that is seen adds up.
+// Processes that remove expired entries are killed at random: others remove the rest, and the entries
+// seen always add up.
 func TestExpiry_RemoverIsKilled(t *testing.T) { // EX4, EX8
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		wall := spacetest.NewWall()
@@ -132,7 +134,7 @@ func TestExpiry_RemoverIsKilled(t *testing.T) { // EX4, EX8
 			}
 		}
 		if !spacetest.Wait(spacetest.Patience, func() bool { return spacetest.StoredEntries(t, s, "leases") == 0 }) {
-			t.Fatal("what has expired is not removed")
+			t.Fatal("expired entries are not removed")
 		}
 	})
 }

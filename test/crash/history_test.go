@@ -34,13 +34,13 @@ type registerOutput struct {
 	Found bool
 }
 
-// registerState is what a register holds.
+// registerState is the content of a register.
 type registerState struct {
 	value int
 	found bool
 }
 
-// registers is a map of independent registers, as porcupine takes it.
+// registers is porcupine's model of a map of independent registers.
 var registers = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := map[string][]porcupine.Operation{}
@@ -176,8 +176,8 @@ func freshMap(t *testing.T, s *everheap.Space) everheap.Map[string, int] {
 
 func init() { spacetest.Children["registers"] = registersChild }
 
-// registersChild plays rounds: for every seed that it reads it does operations
-// and prints what it recorded, a line for a line.
+// registersChild plays rounds: for every seed that it reads, it runs operations and prints one line
+// with their record.
 func registersChild() int {
 	s, err := everheap.Open(os.Getenv("EVERHEAP_TEST_DIR"))
 	if err != nil {

@@ -44,8 +44,8 @@ func TestKill_AtRandomMoments(t *testing.T) { // E2
 	})
 }
 
-// The last user of a space dies: the next one finds everything. Without the live
-// file it is as after a power loss: an earlier version, whole.
+// The last user of a space dies: the next one finds all commits. Without the live file it finds the
+// state after a power loss: an earlier version, whole.
 func TestKill_LastUser(t *testing.T) {
 	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, 2, "busy")
@@ -67,8 +67,8 @@ func TestKill_LastUser(t *testing.T) {
 	})
 }
 
-// All users die at once and the live file is lost, again and again: what was
-// durable is there, although nobody wrote an anchor of it.
+// All users die at once and the live file is lost, again and again: all durable commits are there,
+// although no process wrote an anchor of them.
 func TestKill_DurableCommitsNeedNoLive(t *testing.T) {
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, 3, "")
@@ -94,8 +94,8 @@ func TestKill_DurableCommitsNeedNoLive(t *testing.T) {
 	})
 }
 
-// pointWork returns what a child must do to pass a point often, and how often at
-// the most it is to pass it before it is killed or stopped there.
+// pointWork returns the work by which a child passes a point often, and the maximum number of passes
+// before the child is killed or stopped there.
 func pointWork(point string) (work string, times int) {
 	switch point {
 	case "grow.carved", "grow.allocated", "commit.given":
@@ -130,23 +130,23 @@ func pointWork(point string) (work string, times int) {
 	return "", 200
 }
 
-// takesOthers reports whether a process passes the point only when another one
-// died.
+// takesOthers reports whether a process passes the point only when another process has died.
 func takesOthers(point string) bool {
 	return slices.Contains([]string{"lock.takeover", "entry.dead", "entry.retired", "entry.reaped", "mutex.takeover"}, point)
 }
 
-// inChanges reports whether a point is of who gives changes out, or takes them: TestReplica_AtPoints has it.
+// inChanges reports whether a point belongs to subscriptions and replicas, which TestReplica_AtPoints
+// tests.
 func inChanges(point string) bool {
 	return strings.HasPrefix(point, "aside.") || strings.HasPrefix(point, "subscribe.") || strings.HasPrefix(point, "confirm.") || strings.HasPrefix(point, "replica.")
 }
 
-// hasOwnTest reports whether a fleet does not come to the point: TestTakeOver_OfJournal
-// does, or an opener after a power loss, or who rewrites a closed space, or who closes one
-// while others of the process use it, or as the last one, or creates or resizes one. A fleet does not
-// fill its space either, so it comes to no point of the reserve or of the relief: nothing is killed there;
-// and its files stay small (package test/rest has those who make them larger, and small again). Nor is
-// the clock put back for it (TestExpiry_RemoverStandsStill).
+// hasOwnTest reports whether a fleet never reaches the point. Such points are reached by
+// TestTakeOver_OfJournal, by opening after a power loss, by rewriting a closed space, by closing a
+// space while goroutines use it or as its last user, and by creating or resizing a space. A fleet
+// does not fill its space either, so it reaches no point of the reserve or of the relief, and no
+// process is killed there. Its files stay small (package test/rest makes large files, and shrinks
+// them). And no fleet sets the clock back (TestExpiry_RemoverStandsStill does).
 func hasOwnTest(point string) bool {
 	own := []string{"journal.takeover", "journal.tail", "journal.shorter", "journal.cut", "segment.made", "recover.replayed", "close.waits", "close.last", "resize.told", "expire.marked", "expire.settling"}
 	return slices.Contains(own, point) ||
@@ -156,21 +156,20 @@ func hasOwnTest(point string) bool {
 // rewrites reports whether a process passes the point when it rewrites a closed space.
 func rewrites(point string) bool { return strings.HasPrefix(point, "rewrite.") }
 
-// provoke does what makes a child pass a point that it does not pass by itself: a
-// process dies while it has the writer lock, or a named one. It reports whether the
-// child has.
+// provoke makes a child pass a point that it does not pass by itself: it kills a process that has the
+// writer lock, or a named lock. It reports whether the child has reached the point.
 func provoke(f *spacetest.Fleet, point string, reached func() bool) bool {
 	const victim = spacetest.FleetSize + 2
 	if !takesOthers(point) {
-		return spacetest.Wait(3*spacetest.Patience, reached) // some are passed seldom
+		return spacetest.Wait(3*spacetest.Patience, reached) // some points are passed seldom
 	}
 	work, death := "", "commit.sealed:10"
 	if isLockPoint(point) {
 		work, death = "locks", "mutex.held:200"
 	}
 	for range 40 {
-		// Not in step with those who reap: else one of the others may always be first.
-		if spacetest.Wait(time.Duration(100+f.Rng.IntN(400))*time.Millisecond, reached) { // the dead of former points may do
+		// At random times: otherwise another process may always reap first.
+		if spacetest.Wait(time.Duration(100+f.Rng.IntN(400))*time.Millisecond, reached) { // the dead of earlier points may suffice
 			return true
 		}
 		v := f.Start(victim, work, "EVERHEAP_POINT="+death+":kill")
@@ -189,7 +188,7 @@ func arm(f *spacetest.Fleet, point, how string) *spacetest.Child {
 }
 
 // pointsFleet returns how many children work beside the one that dies or stands still at each
-// point in turn. They use the processors all the while, and what verifies waits for its share.
+// point in turn. They keep the processors busy, and slow the verification.
 func pointsFleet() int {
 	if testing.Short() {
 		return 2
@@ -239,9 +238,8 @@ func TestKill_AtPoints(t *testing.T) { // E2
 	})
 }
 
-// A process stands still while it leads the journal, and the one that takes over
-// from it dies, or stands still as well, at that moment: others go on, and nothing
-// is lost.
+// A process is suspended while it leads the journal, and the process that takes over dies, or is
+// suspended as well, at that moment: others continue, and nothing is lost.
 func TestTakeOver_OfJournal(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -278,22 +276,22 @@ func TestTakeOver_OfJournal(t *testing.T) {
 	}
 }
 
-// A child that dies at a point of its own death leaves what is on disk whole: the
-// last user of the space dies at each point, and the live file is lost.
+// The last user of the space dies at each point, and the live file is lost: the files on disk are
+// whole.
 func TestKill_LastUserAtPoints(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, 0, "")
-		third := r.IntN(3) // that is left out with -short: TestKill_AtPoints comes to all of them
+		third := r.IntN(3) // left out with -short: TestKill_AtPoints reaches all of them
 		for i, point := range invariant.Points {
 			if takesOthers(point) || hasOwnTest(point) && point != "recover.replayed" || testing.Short() && i%3 == third {
 				continue
 			}
 			f.Close()
 			lost := i%2 == 1
-			if point == "recover.replayed" { // takes records after the newest anchor, and that power is lost
+			if point == "recover.replayed" { // needs records after the newest anchor, and a power loss
 				c := f.Start(1, "")
 				c.Await("some transactions", func() bool { return c.Durable.Load() > 20 })
 				f.Kill(1)

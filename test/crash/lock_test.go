@@ -14,8 +14,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A locker does with locks what its parent asks for: "7 lock m" is answered by
-// "re7 ok", or what else came of it.
+// A locker executes lock operations for its parent: it answers "7 lock m" by "re7 ok", or by "re7"
+// and the error.
 func init() { spacetest.Children["locker"] = lockerChild }
 
 func lockerChild() int {
@@ -134,7 +134,7 @@ func TestMutex_AcrossProcesses(t *testing.T) {
 	a.expect("release s", "ok")
 	spacetest.Must(t, sem.Acquire(context.Background()))
 	a.expect("acquire s", "no")
-	a.expect("close x", "ok") // it goes, with what it has
+	a.expect("close x", "ok") // the handle is closed with its permits
 	spacetest.Must(t, sem.Acquire(context.Background()))
 	spacetest.Must(t, sem.Acquire(context.Background()))
 	spacetest.Must(t, s.Mutex("other").Lock(context.Background()))
@@ -167,15 +167,15 @@ func TestErrOwnerDied(t *testing.T) {
 	b := startLocker(t, s.Stats().Dir)
 	b.expect("try m", "died true")
 	b.expect("unlock m", "ok")
-	spacetest.Must(t, m.Lock(context.Background())) // told once
+	spacetest.Must(t, m.Lock(context.Background())) // ErrOwnerDied is returned only once
 	spacetest.Must(t, m.Unlock())
-	spacetest.Must(t, sem.Acquire(context.Background())) // the third unit was free
+	spacetest.Must(t, sem.Acquire(context.Background())) // the third permit was free
 	spacetest.ExpectError(t, sem.Acquire(context.Background()), everheap.ErrOwnerDied, `acquire "s"`)
 	b.expect("acquire s", "died true")
 	b.expect("acquire s", "no")
 	spacetest.Must(t, sem.Release())
 	spacetest.Must(t, sem.Release())
-	b.expect("close x", "ok") // the notice was not dealt with
+	b.expect("close x", "ok") // the notice was not received
 	told := 0
 	for range 3 {
 		if err := sem.Acquire(context.Background()); errors.Is(err, everheap.ErrOwnerDied) {
@@ -210,7 +210,7 @@ func TestErrOwnerDied_WhileWaiting(t *testing.T) {
 	spacetest.Must(t, m.Unlock())
 }
 
-// The last user dies: the next one is told. After a loss of power all is free.
+// The last user dies: the next one gets ErrOwnerDied. After a power loss all locks are free.
 func TestErrOwnerDied_LastUser(t *testing.T) {
 	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
@@ -242,11 +242,11 @@ func awaitWaiters(t *testing.T, s *everheap.Space, name string, n int) {
 		return n == 0
 	})
 	if !ok {
-		t.Fatalf("there are not %d who wait for %s", n, name)
+		t.Fatalf("fewer than %d processes wait for %s", n, name)
 	}
 }
 
-// A holder that stands still is waited for: what its lock protects is not ours to see.
+// Waiters wait for a suspended holder: the data behind its lock may be inconsistent.
 func TestSuspend_LockHolder(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := spacetest.Scratch(t)
@@ -276,7 +276,7 @@ func TestSuspend_LockHolder(t *testing.T) {
 	}
 }
 
-// A waiter that stands still when its turn comes loses it; the others go on.
+// A waiter that is suspended when its turn comes loses the turn; the others continue.
 func TestSuspend_LockWaiter(t *testing.T) {
 	t.Parallel()
 	s := spacetest.Scratch(t)
@@ -286,7 +286,7 @@ func TestSuspend_LockWaiter(t *testing.T) {
 	sleeper.ask("wait m")
 	awaitWaiters(t, s, "m", 1)
 	sleeper.Stop()
-	spacetest.Must(t, m.Unlock()) // it is offered to the sleeper
+	spacetest.Must(t, m.Unlock()) // the lock is offered to the suspended waiter
 	other.expect("lock m", "ok")
 	sleeper.Resume()
 	time.Sleep(100 * time.Millisecond)

@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A counter adds to a number in a file, which it reads and writes in two steps, under
-// a mutex, from several goroutines: so many times, or until it is to end.
+// A counter adds to a number in a file, which it reads and writes in two steps, under a mutex, from
+// several goroutines: a number of times, or until it is told to end.
 func init() { spacetest.Children["counter"] = counterChild }
 
 func counterChild() int {
@@ -103,9 +103,9 @@ func TestMutex_CounterInFile(t *testing.T) {
 	}
 }
 
-// Processes that do nothing but lock and unlock all get on. That none is passed over
-// more than once, internal/live tests.
-func TestMutex_NobodyStarves(t *testing.T) {
+// All processes that only lock and unlock make progress. internal/live tests that no waiter is passed
+// over more than once.
+func TestMutex_NoProcessStarves(t *testing.T) {
 	dir := spacetest.Scratch(t).Stats().Dir
 	var list []*spacetest.Child
 	for id := range 3 {

@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A lockworker does nothing else.
+// A lockworker only takes and releases locks.
 func init() { spacetest.Children["lockworker"] = lockWorkerChild }
 
 func lockWorkerChild() int {
@@ -42,8 +42,7 @@ func lockWorkerChild() int {
 	return 0
 }
 
-// lockers is a space with children that take locks, of whom those with the ids from 1
-// on are never killed.
+// lockers is a space with children that take locks. Children with ids from 1 on are never killed.
 type lockers struct {
 	t      *testing.T
 	space  *everheap.Space
@@ -68,7 +67,7 @@ func (l *lockers) start(id int, work string, more ...string) *spacetest.Child {
 	return spacetest.StartChild(l.t, "lockworker", append(spacetest.Env(l.space.Stats().Dir, id, work, *spacetest.SeedFlag+l.starts), more...)...)
 }
 
-// progress fails the test if one of the stable children gets no locks any more.
+// progress fails the test if a stable child gets no locks any more.
 func (l *lockers) progress() {
 	l.t.Helper()
 	now := time.Now().UnixNano()
@@ -78,7 +77,7 @@ func (l *lockers) progress() {
 	}
 }
 
-// end ends the children; then all is free.
+// end ends the children; then all locks must be free.
 func (l *lockers) end() {
 	for _, c := range l.stable {
 		c.Tell("end")
@@ -149,8 +148,8 @@ func TestSuspend_LockHoldersAtPoints(t *testing.T) {
 	})
 }
 
-// arm starts a child that dies or stops at a point. If that is the taking from a dead
-// one, others die.
+// arm starts a child that dies or stops at a point. If the point is taking a lock from a dead holder,
+// other children die.
 func (l *lockers) arm(point, how string, count int) *spacetest.Child {
 	if !takesOthers(point) {
 		return l.start(3, "", fmt.Sprintf("EVERHEAP_POINT=%s:%d:%s", point, count, how))

@@ -1,6 +1,6 @@
-// Package crash kills processes and makes them stand still, at random moments and at the
-// named points, and close or write while others do: what was acknowledged is there, nothing
-// else by half, and the others go on.
+// Package crash kills and suspends processes, at random moments and at the named points, and lets
+// them close or write while others do. Acknowledged transactions must be there, no other transaction
+// in part, and the other processes must continue.
 //
 // Start reading at TestKill_AtRandomMoments and TestKill_AtPoints.
 package crash

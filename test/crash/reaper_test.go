@@ -40,8 +40,8 @@ func init() {
 	}
 }
 
-// One who stands still while he cleans up after a dead process must not keep others from
-// what the dead one held, nor let it go on holding what nobody needs.
+// A process that is suspended while it cleans up after a dead process must not keep others from the
+// locks of the dead process, and the holds of the dead process must end.
 func TestReaper_StandsStill(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -59,9 +59,9 @@ func TestReaper_StandsStill(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), spacetest.Patience)
 			defer cancel()
 			if err := s.Mutex("x").Lock(ctx); !errors.Is(err, everheap.ErrOwnerDied) {
-				t.Errorf("locking what the dead one had locked: %v", err)
+				t.Errorf("locking the mutex of the dead process: %v", err)
 			}
-			other := spacetest.StartChild(t, "idler", spacetest.Env(dir, 3, "", 1)...) // cleans up where the other one does not
+			other := spacetest.StartChild(t, "idler", spacetest.Env(dir, 3, "", 1)...) // cleans up in place of the suspended process
 			other.AwaitLine("opened")
 			if !spacetest.Wait(spacetest.Patience, func() bool { return readersOf(t, s, d) == 0 }) {
 				t.Errorf("the dead one still holds %d versions", readersOf(t, s, d))
@@ -90,15 +90,15 @@ func readersOf(t *testing.T, s *everheap.Space, c *spacetest.Child) (n int) {
 	readers, err := s.Readers()
 	spacetest.Must(t, err)
 	for _, r := range readers {
-		if r.PID == c.Process.Pid || r.PID == 0 { // 0: of one who is gone
+		if r.PID == c.Process.Pid || r.PID == 0 { // 0: of a process that is gone
 			n++
 		}
 	}
 	return n
 }
 
-// Whoever cleans up after a process that wrote stands still: the next writer takes over
-// in the time that it takes to see the death.
+// A process is suspended while it cleans up after a dead writer: the next writer takes over as soon
+// as it notices the death.
 func TestReaper_StandsStillAfterAWriter(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")

@@ -21,8 +21,8 @@ func init() {
 	spacetest.Children["applying"] = applyingChild
 }
 
-// leadingChild does what its work says to a leader, again and again: it changes it, and confirms a
-// subscription; or it subscribes; or it makes the space a replica and promotes it.
+// leadingChild works on a leader, again and again, as its work says: it changes the space and
+// confirms a subscription; or it subscribes; or it makes the space a replica and promotes it.
 func leadingChild() int {
 	c := spacetest.NewInChild()
 	s, err := c.Open()
@@ -56,7 +56,7 @@ func leadingChild() int {
 	return 0
 }
 
-// leadOn changes a leader, in a way that is listed and in one that is not.
+// leadOn changes a leader, by a version that lists its changes and by one that does not.
 func leadOn(s *everheap.Space, c *spacetest.InChild, i int) error {
 	m, err := everheap.OpenMap[int, int](s, "m")
 	for range 1 + c.Rng.IntN(5) {
@@ -104,7 +104,7 @@ func applyingChild() int {
 	return 0
 }
 
-// applyWhile applies what a leader has, beside others who do so.
+// applyWhile applies the versions of a leader, while other processes do the same.
 func applyWhile(leader, s *everheap.Space, over func() bool) error {
 	r, err := s.AsReplica("the leader")
 	if err != nil {
@@ -123,7 +123,7 @@ func applyWhile(leader, s *everheap.Space, over func() bool) error {
 		if err == nil {
 			err = r.Apply(context.Background(), f)
 		}
-		if errors.Is(err, everheap.ErrOutOfOrder) { // somebody else was faster
+		if errors.Is(err, everheap.ErrOutOfOrder) { // another process was faster
 			at, versionErr := r.Version()
 			if versionErr != nil || at < f.Version() {
 				return fmt.Errorf("at version %d: %w", at, errors.Join(err, versionErr))
@@ -151,7 +151,7 @@ func ledSpaces(t *testing.T) (leader, replica *everheap.Space) {
 	return leader, spacetest.Open(t, dir)
 }
 
-// same lets the replica come to the leader's newest version, and compares them.
+// same brings the replica to the leader's newest version, and compares them.
 func same(t *testing.T, leader, replica *everheap.Space) {
 	t.Helper()
 	want := leader.Stats().Version
@@ -170,7 +170,7 @@ func armedAt(dir string, id int, work, point, how string, times int) []string {
 	return append(spacetest.Env(dir, id, work, uint64(id)), fmt.Sprintf("EVERHEAP_POINT=%s:%d:%s", point, times, how))
 }
 
-// comes waits until a child is at its point.
+// comes waits until a child has reached its point.
 func comes(c *spacetest.Child, how string) {
 	if how == "stop" {
 		c.Await("standing still", c.Stopped)
@@ -179,8 +179,8 @@ func comes(c *spacetest.Child, how string) {
 	}
 }
 
-// Who gives changes out, subscribes, confirms, or makes a replica of a space or ends that, dies or stands
-// still between two steps: others go on, and when it wakes all is right.
+// A process that reads changes, subscribes, confirms, makes a space a replica or promotes it, dies or
+// is suspended between two steps: others continue, and when it wakes the state is right.
 func TestReplica_AtPoints(t *testing.T) { // CH1, CH4, CH5, RP4, RP5
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -226,7 +226,7 @@ func TestReplica_AtPoints(t *testing.T) { // CH1, CH4, CH5, RP4, RP5
 	}
 }
 
-// subscribedBeside subscribes beside a child that is about to.
+// subscribedBeside subscribes while a child does the same.
 func subscribedBeside(t *testing.T, leader, replica *everheap.Space, child *spacetest.Child, how string) {
 	comes(child, how)
 	u, err := leader.Subscribe("mine", 0)
@@ -252,7 +252,7 @@ func subscribedBeside(t *testing.T, leader, replica *everheap.Space, child *spac
 	}
 }
 
-// promotedBeside writes beside a child that makes the space a replica, or ends that.
+// promotedBeside writes while a child makes the space a replica, or promotes it.
 func promotedBeside(t *testing.T, s *everheap.Space, child *spacetest.Child, how, point string) {
 	comes(child, how)
 	m := spacetest.MapOf[int, int](t, s)
@@ -262,7 +262,7 @@ func promotedBeside(t *testing.T, s *everheap.Space, child *spacetest.Child, how
 		t.Errorf("a replica: %v, %v; writing to it: %v", is, leadErr, err)
 	}
 	if how == "kill" {
-		other := spacetest.StartChild(t, "leading", spacetest.Env(s.Stats().Dir, 2, "subscribe once", 7)...) // who opens it mends it
+		other := spacetest.StartChild(t, "leading", spacetest.Env(s.Stats().Dir, 2, "subscribe once", 7)...) // opening the space repairs it
 		other.AwaitLine("did")
 		other.Kill()
 		want := point != "replica.ended"
@@ -274,7 +274,7 @@ func promotedBeside(t *testing.T, s *everheap.Space, child *spacetest.Child, how
 		spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 		again := spacetest.Open(t, dir)
 		if _, is, err := again.Leader(); is != want || err != nil {
-			t.Errorf("when live is made anew it is a replica: %v, %v", is, err)
+			t.Errorf("with a new live file the space is a replica: %v, %v", is, err)
 		}
 		return
 	}
@@ -287,8 +287,8 @@ func promotedBeside(t *testing.T, s *everheap.Space, child *spacetest.Child, how
 	child.Kill()
 }
 
-// Two processes apply the same changes side by side; they are killed, stand still and wake at random, as
-// does who leads: the replica has what the leader has.
+// Two processes apply the same changes side by side; they and the leader are killed, suspended and
+// continued at random: the replica gets the leader's versions.
 func TestReplica_ManyApply(t *testing.T) { // RP1, RP2, RP3
 	leader, replica := ledSpaces(t)
 	env := "EVERHEAP_LEADER=" + leader.Stats().Dir

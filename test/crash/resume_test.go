@@ -16,15 +16,14 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// counting is the state of a run that counts in everything that a space has.
+// counting is the state of a run that counts in collections of all kinds.
 type counting struct {
 	N    uint64
 	Seen []uint64 // the last few numbers, so that the state is of several sizes
 }
 
-// counters are what it counts in, besides its state: after N steps the list has the
-// numbers below N, the entries of the map add up to N, and so do those of the sorted
-// map, which come and go.
+// counters has the collections of the run. After N steps the list has the numbers below N, and the
+// entries of the map add up to N; so do the entries of the sorted map, which are added and removed.
 type counters struct {
 	m everheap.Map[uint64, uint64]
 	l everheap.List[uint64]
@@ -42,7 +41,7 @@ func openCounters(s everheap.Scope) (c counters, err error) {
 	return c, err
 }
 
-// step does one step: nothing of it can be done twice without a trace.
+// step does one step, which leaves a trace if it is done twice.
 func (c counters) step(s *everheap.Space, st *counting) error {
 	n := st.N
 	st.N++
@@ -63,7 +62,7 @@ func (c counters) step(s *everheap.Space, st *counting) error {
 	})
 }
 
-// audit returns the number of steps that a version has, or what is wrong with it.
+// audit returns the number of steps in a version, or an error if the version is inconsistent.
 func audit(tx *everheap.Tx) (uint64, error) {
 	ref, err := everheap.OpenRef(tx, "count", counting{})
 	if spacetest.IsNotFound(err) {
@@ -96,8 +95,8 @@ func audit(tx *everheap.Tx) (uint64, error) {
 
 func init() { spacetest.Children["resumer"] = resumerChild }
 
-// resumerChild counts until it is asked to end, in small pieces; "ask": it waits in the
-// middle of each.
+// resumerChild counts until it is told to end, in small pieces; with "ask" it waits in the middle of
+// each.
 func resumerChild() int {
 	c := spacetest.NewInChild()
 	var opts []everheap.Option
@@ -146,7 +145,7 @@ type resumers struct {
 	dir    string
 	rng    *rand.Rand
 	starts uint64
-	least  uint64 // steps that must be there
+	least  uint64 // steps that the space must have
 }
 
 func newResumers(t *testing.T, r *rand.Rand) *resumers {
@@ -158,10 +157,11 @@ func (r *resumers) start(work string, more ...string) *spacetest.Child {
 	return spacetest.StartChild(r.t, "resumer", append(spacetest.Env(r.dir, 1, work, *spacetest.SeedFlag+r.starts), more...)...)
 }
 
-// died takes note of what a child that is gone was told.
+// died notes the acknowledged steps of a dead child.
 func (r *resumers) died(c *spacetest.Child) { r.least = max(r.least, c.Acked.Load()) }
 
-// verify fails the test unless the space has what the dead were told, whole.
+// verify fails the test unless the space is consistent and has the acknowledged steps of dead
+// children.
 func (r *resumers) verify(s *everheap.Space) {
 	r.t.Helper()
 	err := s.View(func(tx *everheap.Tx) error {
@@ -176,8 +176,8 @@ func (r *resumers) verify(s *everheap.Space) {
 	}
 }
 
-// Two processes want to do the same thing; the one that does it is killed, again and
-// again, and the other one goes on from where it was. A third one looks on.
+// Two processes want to do the same run. The one that does it is killed, again and again, and the
+// other one continues where it was. A third one reads.
 func TestKill_Resume(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)
@@ -185,10 +185,10 @@ func TestKill_Resume(t *testing.T) {
 		spacetest.Must(t, err)
 		defer s.Close()
 		running, waiting := r.start(""), r.start("")
-		next := func() { // whoever came first may be either
+		next := func() { // either process may have come first
 			t.Helper()
 			if !spacetest.Wait(spacetest.Patience, func() bool { return running.Started.Load() || waiting.Started.Load() }) {
-				t.Fatal("nobody goes on")
+				t.Fatal("no process continues")
 			}
 			if !running.Started.Load() {
 				running, waiting = waiting, running
@@ -228,8 +228,8 @@ func TestKill_Resume(t *testing.T) {
 	})
 }
 
-// The last user of the space dies, and power is lost: of a durable run everything is
-// there that checkpoint has returned for, and nothing is there by half.
+// The last user of the space dies, and power is lost: the space has all steps of a durable run for
+// which checkpoint has returned, and no step in part.
 func TestKill_ResumeDurable(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)
@@ -262,10 +262,10 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 			protocol, _, _ := strings.Cut(point, ".")
 			times := 1 + rng.IntN(60)
 			switch point {
-			case "mutex.taken", "mutex.held": // takes one that nobody has died with
+			case "mutex.taken", "mutex.held": // needs a mutex whose holder has not died
 				spacetest.Must(t, everheap.Resume(spacetest.Background, s, "count", counting{}, func(*counting, func() error) error { return nil }))
 				times = 1
-			case "mutex.takeover": // takes one that somebody has died with
+			case "mutex.takeover": // needs a mutex whose holder has died
 				c := r.start("")
 				c.AwaitStart()
 				c.Kill()
@@ -296,9 +296,9 @@ func TestKill_ResumeAtPoints(t *testing.T) {
 	})
 }
 
-// A run stands still between two checkpoints, and another process takes over: what the
-// run has changed is undone, checkpoint is ErrSuspended, and so is Resume; called again,
-// it does those steps once more, and only once.
+// A run is suspended between two checkpoints, and another process takes over. The changes of the run
+// are undone, and checkpoint and Resume return ErrSuspended. Resume, called again, repeats those
+// steps, once.
 func TestSuspend_Resume(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, rng *rand.Rand) {
 		r := newResumers(t, rng)

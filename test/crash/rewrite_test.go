@@ -34,14 +34,14 @@ func rewriteChild() int {
 	return 0
 }
 
-// A killedSpace is one whose users are all killed, and what it must hold.
+// A killedSpace is a space whose users are all killed, with its expected contents.
 type killedSpace struct {
 	t    *testing.T
 	dir  string
 	want string // number of entries
 }
 
-// use lets a process commit to the space what nobody writes to the disk, and kills it.
+// use lets a process commit to the space without writing to the disk, and kills it.
 func (k *killedSpace) use() {
 	k.t.Helper()
 	c := spacetest.StartChild(k.t, "unflushed", spacetest.Env(k.dir, 1, "", 1)...)
@@ -54,7 +54,7 @@ func (k *killedSpace) rewrite(how string, more ...string) *spacetest.Child {
 	return spacetest.StartChild(k.t, "rewrite", append(spacetest.Env(k.dir, 1, how, 1), more...)...)
 }
 
-// verify opens the space and looks whether all is there.
+// verify opens the space and verifies its contents.
 func (k *killedSpace) verify() {
 	k.t.Helper()
 	s, err := everheap.Open(k.dir, everheap.WithVerify())
@@ -88,9 +88,9 @@ func newKilledSpace(t *testing.T) *killedSpace {
 	return k
 }
 
-// Who rewrites a space dies at each point of that, once or several times: the space is
-// the old one or the new one, and what was committed and never written to the disk is
-// there. The next one to come removes what was left behind.
+// A process that rewrites a space dies at each point of that, once or several times: the space is the
+// old one or the new one, and has the commits that were never written to the disk. The next process
+// removes the files left behind.
 func TestKill_WhileRewriting(t *testing.T) { // W1, W2
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -147,8 +147,8 @@ func TestKill_WhileRewritingAtRandomMoments(t *testing.T) {
 	})
 }
 
-// Who rewrites a space stands still at each point of that: others wait for him, also
-// when the new file has its place already, and then all goes on.
+// A process that rewrites a space is suspended at each point of that: others wait for it, even when
+// the new file is in place already, and then all continue.
 func TestSuspend_WhileRewriting(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -177,7 +177,7 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 					t.Error(err)
 				}
 			}()
-			time.Sleep(200 * time.Millisecond) // in which nothing happens
+			time.Sleep(200 * time.Millisecond) // the others must still wait
 			resumed.Store(true)
 			c.Resume()
 			spacetest.Receive(t, "the opener", opened)
@@ -191,8 +191,7 @@ func TestSuspend_WhileRewriting(t *testing.T) {
 	}
 }
 
-// While one process rewrites a space others wait for it, and then open what is there
-// now: not the file that it was.
+// While a process rewrites a space, others wait for it, and then open the new file.
 func TestOpen_WaitsForRewriting(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		k := newKilledSpace(t)
@@ -204,14 +203,14 @@ func TestOpen_WaitsForRewriting(t *testing.T) {
 			s, err := everheap.Open(k.dir)
 			spacetest.Must(t, err)
 			m := spacetest.MapOf[int, string](t, s)
-			spacetest.Must(t, m.Set(s, 0, "")) // its value already: a version that must not get lost
+			spacetest.Must(t, m.Set(s, 0, "")) // the value that it has already: a version that must not be lost
 			version := s.Stats().Version
 			spacetest.Must(t, s.Close())
 			c.Kill()
 			s, err = everheap.Open(k.dir)
 			spacetest.Must(t, err)
 			if s.Stats().Version < version {
-				t.Errorf("version %d is there, %d was committed", s.Stats().Version, version)
+				t.Errorf("the space has version %d, but %d was committed", s.Stats().Version, version)
 			}
 			spacetest.Must(t, s.Close())
 			k.verify()

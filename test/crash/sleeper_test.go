@@ -12,8 +12,8 @@ import (
 
 func init() { spacetest.Children["sleeper"] = sleeperChild }
 
-// sleeperChild commits one transaction, in which it replaces an entry of its own, and goes
-// to sleep between the swap and what comes after it; then it makes some more.
+// sleeperChild commits one transaction, in which it replaces an entry of its own, and is suspended
+// between the swap and the end of the commit; then it makes some more.
 func sleeperChild() int {
 	c := spacetest.NewInChild()
 	s, err := c.Open(spacetest.WithoutBackground())
@@ -48,8 +48,8 @@ func sleeperChild() int {
 	return 0
 }
 
-// Who sleeps between the swap and the end of its commit, and is taken over, takes no block
-// of its own that others have freed and own since (I9).
+// A process is suspended between the swap and the end of its commit, and others take over. It must
+// not take back blocks of its own that others have freed and own since (I9).
 func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -59,7 +59,7 @@ func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 	c := spacetest.StartChild(t, "sleeper", append(spacetest.Env(s.Stats().Dir, 1, "", 1), "EVERHEAP_POINT=commit.swapped:1:stop")...)
 	c.Tell("go")
 	c.Await("standing still", c.Stopped)
-	// The lock is taken over; all that the sleeper has written is replaced, and used again.
+	// Take over the lock; replace all entries of the suspended process, and reuse their blocks.
 	for i := range 3000 {
 		spacetest.Update(t, s, func(tx *everheap.Tx) error {
 			k := fmt.Sprint("k", i%40)
@@ -82,8 +82,8 @@ func TestSleeper_AfterTheSwapTakesNothing(t *testing.T) {
 	c.AwaitLine("committed")
 	c.Tell("more")
 	c.AwaitLine("done")
-	spacetest.CheckSpace(t, s) // what is in use, and listed as free here
-	for i := range 3000 {      // the owner uses what is his
+	spacetest.CheckSpace(t, s) // finds blocks in use that are listed as free here
+	for i := range 3000 {      // the owner uses its blocks
 		if err := m.Set(s, fmt.Sprint("new", i), i); err != nil {
 			t.Errorf("setting new%d: %v", i, err)
 			break

@@ -62,7 +62,7 @@ func TestSuspend_AtPoints(t *testing.T) { // E3
 		const armed = spacetest.FleetSize + 1
 		taken := int64(0)
 		for i, point := range invariant.Points {
-			if hasOwnTest(point) || testing.Short() && !leftOut(i) { // package windows stops at all of them, too
+			if hasOwnTest(point) || testing.Short() && !leftOut(i) { // package test/windows stops at all of them, too
 				continue
 			}
 			c := arm(f, point, "stop")
@@ -92,8 +92,9 @@ func TestSuspend_AtPoints(t *testing.T) { // E3
 	})
 }
 
-// A process stands still while it sweeps or compacts, and does not use its lists at that
-// moment: another one does it instead. When it goes on, it does no harm, and is told.
+// A process is suspended while it sweeps or compacts, at a moment when it does not use its lists:
+// another process does the work instead. When the first continues, it does no harm, and gets an
+// error.
 func TestSuspend_Sweeper(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -111,7 +112,7 @@ func TestSuspend_Sweeper(t *testing.T) {
 			f.Verify()
 			c.Resume()
 			if got := c.AwaitLine("compacted"); got != "suspended" {
-				t.Errorf("who stood still at %s is told %s", point, got)
+				t.Errorf("the process suspended at %s got %s", point, got)
 			}
 			c.Await("its end", c.Gone)
 			f.Progress(time.Now())
@@ -140,9 +141,9 @@ func compactorChild() int {
 	return 0
 }
 
-// A process stands still while it writes an anchor, others write newer ones and
-// reuse what the older ones no longer protect; it goes on, or does not. Then power
-// is lost: whichever anchor counts, its version is whole.
+// A process is suspended while it writes an anchor; others write newer anchors and reuse blocks that
+// older ones no longer protect. The first process continues, or does not. Then power is lost:
+// whichever anchor counts, its version is whole.
 func TestSuspend_AnchorWriterThenPowerLoss(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -171,7 +172,7 @@ func TestSuspend_AnchorWriterThenPowerLoss(t *testing.T) {
 	})
 }
 
-// The parent says when a writer goes on inside its transaction.
+// A writer waits inside its transaction until its parent lets it continue.
 func init() { spacetest.Children["writer"] = writerChild }
 
 func writerChild() int {
@@ -249,11 +250,11 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 	t.Run("not taken over: committed", func(t *testing.T) {
 		s, m, c := suspendedSpace(t)
 		c.Stop()
-		time.Sleep(1500 * time.Millisecond) // nobody else writes
+		time.Sleep(1500 * time.Millisecond) // no other process writes
 		c.Resume()
 		c.Tell("go")
 		if result := c.AwaitLine("result"); result != "committed" {
-			t.Errorf("the transaction that nobody took over: %s", result)
+			t.Errorf("the transaction that no process took over: %s", result)
 		}
 		if n, err := m.Len(s); n != 1001 || err != nil {
 			t.Error(n, err)
@@ -284,8 +285,8 @@ func TestSuspend_InsideUpdate(t *testing.T) {
 	})
 }
 
-// A reader that stands still sees its version when it goes on, whatever was
-// written, reclaimed and swept meanwhile.
+// A suspended reader sees its version when it continues, whatever was written, reclaimed and swept
+// meanwhile.
 func TestSuspend_Reader(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[uint64, spacetest.Record](t, s)

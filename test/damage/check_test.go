@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// TestCheck_FindsEveryDamagedBlock flips one bit in one place after another: if
-// what is read has changed, or could have, Check says so.
+// TestCheck_FindsEveryDamagedBlock flips one bit at one place after another: if a value that is read
+// has changed, or could have, Check reports it.
 func TestCheck_FindsEveryDamagedBlock(t *testing.T) { // I5
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(64<<20))
@@ -34,7 +34,7 @@ func TestCheck_FindsEveryDamagedBlock(t *testing.T) { // I5
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	spacetest.Must(t, err)
 	defer f.Close()
-	entries := func() (n int) { // what can be read without an error
+	entries := func() (n int) { // the entries that can be read without an error
 		_ = reader.View(func(tx *everheap.Tx) error {
 			for k, v := range m.All(tx) {
 				if v.Name == "name "+k[len("key "):] && len(v.Tags) == 2 {
@@ -49,7 +49,7 @@ func TestCheck_FindsEveryDamagedBlock(t *testing.T) { // I5
 		t.Fatalf("%d entries", n)
 	}
 	missed, hit := 0, 0
-	for at := 65536; at < len(clean); at += 16 + 1 { // every place, as good as
+	for at := 65536; at < len(clean); at += 16 + 1 { // nearly every place
 		if clean[at] == 0 {
 			continue
 		}

@@ -40,7 +40,7 @@ func filledFiles(t *testing.T) (*everheap.Space, everheap.Map[int, filed]) {
 	return s, m
 }
 
-// A check finds an entry that an index lacks, and one that it has for nothing.
+// A check finds an entry that an index lacks, and a surplus entry of an index.
 func TestCheck_IndexesAgree(t *testing.T) { // IX1
 	s, m := filledFiles(t)
 	defer s.Close()
@@ -61,7 +61,7 @@ func TestCheck_IndexesAgree(t *testing.T) { // IX1
 	}
 }
 
-// What is salvaged of an indexed map has indexes that agree with it, whatever was lost of either.
+// The indexes of a salvaged map agree with it, whatever was lost of either.
 func TestSalvage_Indexed(t *testing.T) { // IX1
 	s, _ := filledFiles(t)
 	w := &wreck{files: map[string][]byte{}}
@@ -88,7 +88,7 @@ func TestSalvage_Indexed(t *testing.T) { // IX1
 		dir := w.write(t, files)
 		var b bytes.Buffer
 		if _, err := everheap.Salvage(dir, &b); err != nil {
-			return // nothing could be found
+			return // the salvage found no version
 		}
 		dir = filepath.Join(spacetest.MemoryDir(t), "restored")
 		spacetest.Must(t, everheap.RestoreBackup(dir, &b, everheap.WithMaxSize(64<<20)))

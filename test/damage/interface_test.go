@@ -18,8 +18,8 @@ type marked struct {
 
 type mark struct{ N int }
 
-// A name of a concrete type in which a bit has flipped is damage, and not a type that is not
-// registered: though nobody verifies what is read.
+// A flipped bit in the name of a concrete type is reported as damage, and not as an unregistered
+// type, although reading does not verify checksums.
 func TestErrCorrupt_NameOfConcreteType(t *testing.T) {
 	const name = "a mark with a long name"
 	everheap.RegisterName[mark](name)

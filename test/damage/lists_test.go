@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// damageText is what all strings in the lists of the specimen begin with.
+// damageText is the beginning of all strings in the lists of the specimen.
 const damageText = "in a list: "
 
 // addToLists adds to the lists of the specimen: one of strings, and one of references
@@ -45,7 +45,7 @@ func damageLists(s *everheap.Space) (list everheap.List[string], refs everheap.L
 	return list, refs, err
 }
 
-// useDamagedLists does with the lists of a damaged space whatever a program may do.
+// useDamagedLists calls all operations on the lists of a damaged space.
 func useDamagedLists(t *testing.T, s *everheap.Space, verify bool) {
 	list, refs, err := damageLists(s)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package damage damages the files of spaces and backups: an error or an answer comes of
-// it, never a panic or a hang, and what is left can be salvaged.
+// Package damage damages the files of spaces and backups: every operation must return an error or an
+// answer, never panic or hang, and the intact part can be salvaged.
 package damage
 
 import (

@@ -21,16 +21,15 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// specimen is a space as bytes, and what each of its versions holds.
+// specimen is a space as bytes, with the contents of each version.
 type specimen struct {
-	closed   map[string][]byte // its files after a clean close, but for the journal, which is not needed then
-	running  map[string][]byte // after a loss of power: the newest versions are in the journal
+	closed   map[string][]byte // its files after a clean close, without the journal, which is not needed then
+	running  map[string][]byte // after a power loss: the newest versions are in the journal
 	versions []map[string]string
 }
 
-// prepare makes the specimen, once. Each version is one transaction. There are more
-// anchors than two, and blocks that were used again, so that what an old anchor leads
-// to is not what it was.
+// prepare makes the specimen, once. Each version is one transaction. The specimen has more than two
+// anchors, and reused blocks, so that the version of an old anchor is not intact.
 var prepare = sync.OnceValues(func() (*specimen, error) {
 	parent, err := os.MkdirTemp("", "everheap-specimen-")
 	if err != nil {
@@ -89,7 +88,7 @@ var prepare = sync.OnceValues(func() (*specimen, error) {
 // damagedFiles are the files that damage strikes.
 var damagedFiles = []string{"heap", "live", "journal"}
 
-// damage changes bytes; it works on what is in use rather than on the zeros.
+// damage changes bytes, mostly bytes in use.
 type damage struct {
 	file byte   // index of the file
 	how  byte   // flip a bit, random bytes, zeros, copy from elsewhere, cut, splice
@@ -123,14 +122,14 @@ func (d damage) apply(b, other []byte) []byte {
 		copy(b[at&^15:], bytes.Clone(b[from:from+n]))
 	case 5:
 		return b[:at]
-	case 6: // bytes too many: all behind them is elsewhere
+	case 6: // insert bytes: all following bytes move
 		return slices.Insert(slices.Clone(b), at, bytes.Repeat([]byte{byte(d.arg)}, n)...)
-	case 7: // bytes missing
+	case 7: // delete bytes
 		return slices.Delete(slices.Clone(b), at, min(at+n, len(b)))
 	case 8: // whole sectors from elsewhere: an intact frame, or an intact block, in the wrong place
 		from := int(d.arg) % len(b) &^ 511
 		copy(b[at&^511:], bytes.Clone(b[from:min(from+4096, len(b))]))
-	case 9: // of another file
+	case 9: // copy bytes of another file
 		if len(other) > 0 {
 			from := int(d.arg) % len(other) &^ 511
 			copy(b[at&^511:], other[from:min(from+4096, len(other))])
@@ -139,8 +138,7 @@ func (d damage) apply(b, other []byte) []byte {
 	return b
 }
 
-// interesting draws a place in a file where something is: header, anchors, extent
-// table, a block, a frame.
+// interesting draws a place in a file with data: header, anchors, extent table, a block, a frame.
 func (sp *specimen) interesting(r *rand.Rand, name string, running bool) uint32 {
 	b := sp.closed[name]
 	if running && name != "live" {
@@ -221,9 +219,9 @@ func FuzzOpenDamaged(f *testing.F) {
 	})
 }
 
-// tryDamaged damages a copy of the specimen, opens it, reads and writes: it must
-// answer or fail, in reasonable time; and with verify every answer is right. running
-// says that the space is to be recovered, as after a loss of power.
+// tryDamaged damages a copy of the specimen, opens it, reads and writes: each operation must answer
+// or fail, in reasonable time; and with verify every answer must be right. running says that the
+// space needs recovery, as after a power loss.
 func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool) {
 	dir := filepath.Join(spacetest.MemoryDir(t), "s")
 	spacetest.Must(t, os.Mkdir(dir, 0o700))
@@ -264,7 +262,7 @@ func tryDamaged(t *testing.T, sp *specimen, list []damage, running, verify bool)
 	spacetest.Within(t, time.Minute, what, func() { useDamaged(t, sp, dir, verify) })
 }
 
-// useDamaged does with a damaged space whatever a program may do.
+// useDamaged calls all operations on a damaged space.
 func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
 	opts := []everheap.Option{everheap.WithFlushInterval(20 * time.Millisecond)}
 	if verify {
@@ -306,7 +304,7 @@ func useDamaged(t *testing.T, sp *specimen, dir string, verify bool) {
 	})
 	_ = s.View(func(tx *everheap.Tx) error {
 		for k, v := range m.All(tx) {
-			if verify { // else the string may point anywhere
+			if verify { // otherwise the string may point anywhere
 				answer(k, strings.Clone(*v), true)
 			}
 		}

@@ -26,7 +26,7 @@ type wreck struct {
 	version everheap.Version
 }
 
-// wreckOf returns the files of a space that is closed, and what a backup of it tells.
+// wreckOf returns the files of a closed space, and the contents of its backup.
 func wreckOf(t testing.TB, s *everheap.Space) *wreck {
 	t.Helper()
 	w := &wreck{files: map[string][]byte{}, told: spacetest.ReadDump(t, spacetest.BackupOf(t, s)), version: s.Stats().Version}
@@ -51,8 +51,7 @@ func (w *wreck) write(t testing.TB, files map[string][]byte) string {
 	return dir
 }
 
-// salvaged gets out what is left of files, and restores it. Nothing of the wreck may
-// have changed.
+// salvaged salvages files, and restores the backup. The salvage must not change the files.
 func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.SalvageReport, spacetest.Dump) {
 	t.Helper()
 	dir := w.write(t, files)
@@ -70,8 +69,8 @@ func (w *wreck) salvaged(t testing.TB, files map[string][]byte) (everheap.Salvag
 	return report, tellRestored(t, b.Bytes())
 }
 
-// tellRestored restores a backup, checks the space, and reads a backup of it. It is
-// closed at once: others may need its window.
+// tellRestored restores a backup, checks the space, and reads a backup of it. It closes the space at
+// once: other tests may need its window.
 func tellRestored(t testing.TB, stream []byte) spacetest.Dump {
 	t.Helper()
 	dir := filepath.Join(spacetest.MemoryDir(t), "restored")
@@ -117,8 +116,8 @@ func nested(t testing.TB, opts ...everheap.Option) *everheap.Space {
 	return s
 }
 
-// table is a value that owns tables: a Dict, and built-in maps in each other; and what an
-// interface holds, with a handle.
+// table is a value that owns tables: a Dict, nested built-in maps, and a value with a handle in an
+// interface.
 type table struct {
 	Any  any
 	Dict everheap.Dict[string, int]
@@ -176,8 +175,8 @@ func TestSalvage_Undamaged(t *testing.T) {
 	}
 }
 
-// Without the header, the anchors, live, the extent table, or the journal, everything
-// is still there, as long as there is one copy of what was lost.
+// Without the header, the anchors, live, the extent table, or the journal, a salvage gets everything,
+// as long as another copy of the lost data exists.
 func TestSalvage_Everything(t *testing.T) {
 	w := wreckOf(t, nested(t))
 	const anchors, table = format.AnchorOffset, format.TableOffset
@@ -221,8 +220,7 @@ func TestSalvage_Everything(t *testing.T) {
 	}
 }
 
-// A space whose anchors are lost does not open, and the error says what to do, which
-// does it.
+// A space without anchors does not open; the error says what to do, and that works.
 func TestErrCorrupt_SaysSalvage(t *testing.T) {
 	w := wreckOf(t, nested(t))
 	dir := w.write(t, w.edited(func(b []byte) { clear(b[format.AnchorOffset:format.TableOffset]) }))
@@ -237,7 +235,7 @@ func TestErrCorrupt_SaysSalvage(t *testing.T) {
 	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, spacetest.Restored(t, b.Bytes()))), w.told)
 }
 
-// What was committed and is only in the journal is got out, too.
+// A salvage also gets commits that are only in the journal.
 func TestSalvage_Journal(t *testing.T) {
 	s := nested(t, spacetest.WithoutBackground())
 	words, err := everheap.OpenMap[string, string](s, "words")
@@ -282,8 +280,7 @@ func TestSalvage_Journal(t *testing.T) {
 	}
 }
 
-// While a process has the space open, nothing is read, and while it is read, nobody
-// opens it.
+// A salvage of an open space is refused, and a space cannot be opened during a salvage.
 func TestSalvage_Busy(t *testing.T) {
 	s := nested(t)
 	dir := s.Stats().Dir
@@ -313,7 +310,7 @@ func TestSalvage_NothingLeft(t *testing.T) {
 	}
 }
 
-// A lost catalog costs the names, and not what they named.
+// A lost catalog costs the names, but not the named objects.
 func TestSalvage_NamesLost(t *testing.T) {
 	s := nested(t)
 	w := wreckOf(t, s)
@@ -328,7 +325,7 @@ func TestSalvage_NamesLost(t *testing.T) {
 			b[i] = 'B'
 		}
 	})
-	delete(files, "journal") // else it tells everything anew, from the beginning
+	delete(files, "journal") // otherwise it has all changes from the beginning
 	dir := w.write(t, files)
 	var b bytes.Buffer
 	report, err := everheap.Salvage(dir, &b)
@@ -351,7 +348,8 @@ func TestSalvage_NamesLost(t *testing.T) {
 	}
 }
 
-// Random damage: there is always an answer, it restores, and what it holds was there.
+// Random damage: a salvage always ends, its backup restores, and all restored values were in the
+// space.
 func TestSalvage_Damaged(t *testing.T) {
 	w := wreckOf(t, tabled(t, nested(t)))
 	spacetest.Rounds(t, 60, func(t *testing.T, r *rand.Rand) {
@@ -397,7 +395,7 @@ func (w *wreck) try(t *testing.T, files map[string][]byte) {
 	for k, v := range got {
 		want, there := w.told[k]
 		if there && v != want && !strings.HasPrefix(k, "entry 1 ") && k != "next" && k != "tag" {
-			t.Errorf("%s is not what it was", k)
+			t.Errorf("%s has changed", k)
 		}
 	}
 	defer func() {
@@ -409,7 +407,7 @@ func (w *wreck) try(t *testing.T, files map[string][]byte) {
 		t.Errorf("version %d, of %d", report.Version, w.version)
 	}
 	if report.Lost == 0 && report.Version == w.version {
-		delete(got, "tag") // nothing tells it but the handles
+		delete(got, "tag") // only the handles have it
 		want := maps.Clone(w.told)
 		delete(want, "tag")
 		spacetest.Same(t, got, want)

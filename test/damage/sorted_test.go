@@ -10,8 +10,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// addToSorted adds to the sorted maps of the specimen: one of strings, and one with
-// keys that words do not tell apart.
+// addToSorted adds to the sorted maps of the specimen: one of strings, and one with keys that words
+// do not distinguish.
 func addToSorted(s *everheap.Space, v int) error {
 	m, numbers, err := damageSorted(s)
 	if err != nil {
@@ -38,8 +38,7 @@ func damageSorted(s *everheap.Space) (m everheap.Sorted[string, string], numbers
 	return m, numbers, err
 }
 
-// useDamagedSorted does with the sorted maps of a damaged space whatever a program may
-// do.
+// useDamagedSorted calls all operations on the sorted maps of a damaged space.
 func useDamagedSorted(t *testing.T, s *everheap.Space, verify bool) {
 	m, numbers, err := damageSorted(s)
 	if err != nil {

@@ -62,7 +62,7 @@ func TestEvolve_KeysBecomeEqual(t *testing.T) {
 	}
 }
 
-// Where only names differ, nothing is rewritten.
+// If only names differ, no entry is rewritten.
 func TestEvolve_NamesOnly(t *testing.T) {
 	type renamed spacetest.PersonV1
 	type root struct {

@@ -93,7 +93,7 @@ func TestEvolve_Ref(t *testing.T) {
 	if p, err := renamed.Get(s); err != nil || p.Title != "new" {
 		t.Error(p, err)
 	}
-	// Another kind is no change of types that anything accepts.
+	// No option accepts a change of the kind.
 	_, err = everheap.OpenMap[string, spacetest.PersonV2](s, "config", everheap.Evolve())
 	spacetest.ExpectError(t, err, everheap.ErrTypeChanged, "stored:  a ref", "program: a map")
 	_, err = everheap.OpenList[spacetest.PersonV2](s, "config", everheap.Evolve())
@@ -118,7 +118,7 @@ type (
 	}
 )
 
-// weave makes a ring of hubs, all of which share a list and a map of all.
+// weave makes a ring of hubs, which share a list and a map of all hubs.
 func weave(tx *everheap.Tx, n int) (first everheap.Ref[hubV1], err error) {
 	all, err := everheap.NewList[everheap.Ref[hubV1]](tx)
 	if err != nil {
@@ -197,7 +197,7 @@ func TestEvolve_GraphOfObjects(t *testing.T) {
 	})
 	_, err = first.Get(s)
 	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
-	// The new ones can be stored in each other.
+	// Handles of the new types can be stored in each other.
 	spacetest.Update(t, s, func(tx *everheap.Tx) error {
 		root := *m.Peek(tx, "root")
 		h, err := root.Get(tx)
@@ -209,7 +209,7 @@ func TestEvolve_GraphOfObjects(t *testing.T) {
 	})
 }
 
-// What functions of the program make is judged as what it stores is.
+// Handles in values that functions of the program make are checked as in stored values.
 func TestMigrate_DanglingHandle(t *testing.T) {
 	type v1 struct{ N int32 }
 	type v2 struct{ R everheap.Ref[string] }
@@ -245,7 +245,7 @@ func TestMigrate_DanglingHandle(t *testing.T) {
 	if text, err := v.R.Get(s); err != nil || text != "x" {
 		t.Error(text, err)
 	}
-	// A handle that a function makes of nothing: what it leads to has to fit.
+	// A function makes a handle itself: the type of its object must fit.
 	number, err := everheap.OpenRef(s, "number", 5)
 	spacetest.Must(t, err)
 	_, err = everheap.OpenMap[int, everheap.Ref[bool]](s, "m", everheap.Migrate(func(v2) (everheap.Ref[bool], error) {

@@ -1,4 +1,4 @@
-// Package evolve tests what becomes of stored values when the types of the program change.
+// Package evolve tests the migration of stored values when the types of the program change.
 package evolve
 
 import (

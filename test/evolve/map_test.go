@@ -71,7 +71,7 @@ func TestEvolve_Map(t *testing.T) {
 	spacetest.VerifyPeople(t, s, n)
 }
 
-// Nothing of what was converted changes, whatever the hashes are.
+// The converted entries are right, whatever the hashes are.
 func TestEvolve_FewBitsOfHash(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithHashBits(5))
 	spacetest.FillPeople(t, s, 500)
@@ -80,7 +80,7 @@ func TestEvolve_FewBitsOfHash(t *testing.T) {
 	spacetest.VerifyPeople(t, s, 500)
 }
 
-// A View that is open goes on in its version, with the types of that version.
+// An open View keeps its version, with the types of that version.
 func TestEvolve_OpenViewGoesOn(t *testing.T) {
 	s := spacetest.Scratch(t)
 	old := spacetest.FillPeople(t, s, 100)
@@ -161,8 +161,8 @@ func TestEvolve_InsideUpdate(t *testing.T) {
 	spacetest.VerifyPeople(t, s, 201)
 }
 
-// What a transaction that aborts has learned about types is forgotten: the next one
-// can give their places to others.
+// An aborted transaction's knowledge of types is forgotten: the next transaction can give their
+// indexes to other types.
 func TestEvolve_AbortedTypesAreForgotten(t *testing.T) {
 	type one struct{ A, B int32 }
 	type two struct{ A, B int64 }
@@ -184,7 +184,7 @@ func TestEvolve_AbortedTypesAreForgotten(t *testing.T) {
 	}), failed)
 	_, err := stale.Get(s, "x")
 	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
-	handle, err := layout.For[everheap.Map[string, three]]() // as another process does it: nothing is bound here
+	handle, err := layout.For[everheap.Map[string, three]]() // as in another process: no binding is cached here
 	spacetest.Must(t, err)
 	spacetest.Must(t, spacetest.Engine(s).Alone(false).ChangeTypes("m", handle, &recast.TypeChange{Evolve: true}))
 	if v, err := stale.Get(s, "x"); !errors.Is(err, everheap.ErrTypeChanged) {
@@ -196,7 +196,7 @@ func TestEvolve_AbortedTypesAreForgotten(t *testing.T) {
 	}
 }
 
-// What the same transaction has written can be converted, too, more than once.
+// Entries that the same transaction has written can be converted, too, more than once.
 func TestEvolve_WhatTheSameUpdateWrote(t *testing.T) {
 	s := spacetest.Scratch(t)
 	spacetest.Update(t, s, func(tx *everheap.Tx) error {
@@ -233,7 +233,7 @@ func TestEvolve_Refused(t *testing.T) {
 	err = s.Update(context.Background(), func(tx *everheap.Tx) error {
 		_, err := everheap.OpenMap[string, narrow](tx, "people", everheap.Evolve())
 		spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
-		return old.Set(tx, "more", spacetest.PersonOf(1)) // it was refused before anything was done
+		return old.Set(tx, "more", spacetest.PersonOf(1)) // it was refused before it changed anything
 	})
 	spacetest.Must(t, err)
 	if got := s.Stats().Version; got != version+1 {
@@ -295,7 +295,7 @@ func TestEvolve_ReadOnly(t *testing.T) {
 	spacetest.Must(t, r.Close())
 }
 
-// A program that has the option and finds nothing creates the map.
+// With the option, a missing map is created.
 func TestEvolve_Creates(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m, err := everheap.OpenMap[string, spacetest.PersonV2](s, "people", everheap.Evolve())
@@ -338,7 +338,7 @@ func TestEvolve_CheckpointHasTheOldTypes(t *testing.T) {
 	spacetest.VerifyPeople(t, s, 100)
 }
 
-// Damage is not converted into something that looks sound.
+// A damaged entry is not converted into one that looks intact.
 func TestEvolve_Damage(t *testing.T) { // R4
 	dir := filepath.Join(t.TempDir(), "s")
 	s, err := everheap.Open(dir, everheap.WithMaxSize(spacetest.Small))

@@ -76,7 +76,7 @@ func TestMigrate_Neither(t *testing.T) {
 	spacetest.ExpectError(t, err, everheap.ErrUnstorable, "Watch")
 }
 
-// An error, and a panic, leave all as it was.
+// An error, or a panic, changes nothing.
 func TestMigrate_Fails(t *testing.T) {
 	type v2 struct{ Text string }
 	s := spacetest.Scratch(t)
@@ -178,8 +178,7 @@ func TestMigrate_AndEvolve(t *testing.T) {
 	}
 }
 
-// Within a conversion the space can be read; and a write waits for itself, which is
-// an error.
+// A conversion can read the space; a write would wait for itself, and is an error.
 func TestMigrate_ReadsTheSpace(t *testing.T) {
 	s := spacetest.Scratch(t)
 	old := spacetest.MapOf[string, int32](t, s)

@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// Folders hold folders: the type of a folder names that of the map in it, and that the
-// type of a folder.
+// Folders hold folders: the type of a folder contains the type of the map in it, and that contains
+// the type of a folder.
 type (
 	folderV1 struct {
 		Name  string
@@ -34,7 +34,7 @@ type (
 	}
 )
 
-// growFolder makes a folder with folders in it, so deep.
+// growFolder makes a folder with nested folders, to a depth.
 func growFolder(tx *everheap.Tx, depth, fan int) (f folderV1, err error) {
 	f = folderV1{Name: fmt.Sprint("folder ", depth), Size: int32(depth)}
 	if depth == 0 {
@@ -61,7 +61,7 @@ func growFolder(tx *everheap.Tx, depth, fan int) (f folderV1, err error) {
 	return f, nil
 }
 
-// verifyFolder compares a folder with what it must be, and returns how many there are.
+// verifyFolder verifies a folder, and returns the number of folders.
 func verifyFolder(t *testing.T, tx *everheap.Tx, f *folderV2, depth, fan int) int {
 	t.Helper()
 	if f.Name != fmt.Sprint("folder ", depth) || f.Size != int64(depth) || f.Kids.IsNil() != (depth == 0) {
@@ -113,8 +113,8 @@ func TestEvolve_NestedCollections(t *testing.T) {
 	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
 }
 
-// Where the bytes of the outer collection stay as they are, it is not rewritten, but
-// what its handles lead to is.
+// If the bytes of the outer collection do not change, it is not rewritten, but the objects behind its
+// handles are.
 func TestEvolve_HandlesOnly(t *testing.T) {
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
@@ -165,8 +165,8 @@ func TestEvolve_HandlesOnly(t *testing.T) {
 	}
 }
 
-// A collection that two others refer to: who opens the second one without the option
-// gets an error, and with it finds the shared one done.
+// Two collections refer to a shared one. Opening the second without the option is an error; with it,
+// the shared one is already converted.
 func TestEvolve_SharedCollection(t *testing.T) { // R2
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
@@ -191,7 +191,7 @@ func TestEvolve_SharedCollection(t *testing.T) { // R2
 	if v, err := h.Get(s, "x"); err != nil || v.N != 7 {
 		t.Error(v, err)
 	}
-	hold, err := b.Get(s, 1) // b has its old types still, and they are wrong about shared
+	hold, err := b.Get(s, 1) // b still has its old types, which are wrong for shared
 	spacetest.Must(t, err)
 	_, err = hold.Get(s, "x")
 	spacetest.ExpectError(t, err, everheap.ErrTypeChanged)
@@ -209,7 +209,7 @@ func TestEvolve_SharedCollection(t *testing.T) { // R2
 	spacetest.Must(t, err)
 }
 
-// One collection cannot get two types; then nothing changes.
+// One collection cannot get two types: the change is refused, and nothing changes.
 func TestEvolve_NestedConflict(t *testing.T) { // R3
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
@@ -240,7 +240,7 @@ func TestEvolve_NestedConflict(t *testing.T) { // R3
 	spacetest.Must(t, err)
 }
 
-// What a nested collection cannot do stops the whole.
+// If a nested collection cannot be converted, the whole change is refused.
 func TestEvolve_NestedRefused(t *testing.T) {
 	type itemV1 struct{ N int64 }
 	type itemV2 struct{ N int32 }
@@ -274,8 +274,8 @@ func TestEvolve_NestedRefused(t *testing.T) {
 	}
 }
 
-// Values that the program makes itself keep their handles, and what they lead to
-// changes as well.
+// Values made by the program's function keep their handles, and the objects behind them are converted
+// as well.
 func TestMigrate_ValuesWithHandles(t *testing.T) { // R5
 	type itemV1 struct{ N int32 }
 	type itemV2 struct{ N int64 }
@@ -283,7 +283,7 @@ func TestMigrate_ValuesWithHandles(t *testing.T) { // R5
 		Label string
 		Items everheap.Map[string, itemV1]
 	}
-	type boxWas struct { // boxV1, but for what the handle leads to now
+	type boxWas struct { // boxV1 with the new type behind the handle
 		Label string
 		Items everheap.Map[string, itemV2]
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A sorted map changes its types as a map does: keys are put in order anew.
+// A sorted map changes its types as a map does, and sorts the new keys.
 func TestEvolve_Sorted(t *testing.T) {
 	type before struct {
 		Name  string

@@ -13,13 +13,13 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// duo is a type with type parameters, and a field that was called otherwise.
+// duo is a type with type parameters, and a renamed field.
 type duo[A, B any] struct {
 	Left  A `everheap:"was=First"`
 	Right *B
 }
 
-// oddLayout is a struct whose layout is not that of its fields alone.
+// oddLayout is a struct whose layout does not follow from its named fields.
 type oddLayout struct {
 	_     [0]uint64
 	A     int8
@@ -29,7 +29,7 @@ type oddLayout struct {
 	Empty struct{}
 }
 
-// library is a type that mentions about everything.
+// library is a type that contains types of nearly all kinds.
 type libraryV1 struct {
 	Folders everheap.Map[string, folderV1]
 	Odd     [2]oddLayout
@@ -87,7 +87,7 @@ func sourceSpace(t *testing.T) (dir string) {
 	return dir
 }
 
-// program is what is put around the stored types, so that it opens the space with them.
+// program is the source around the stored types, which opens the space with them.
 const program = `
 func main() {
 	s, err := everheap.Open(os.Args[1])
@@ -102,8 +102,8 @@ func main() {
 }
 `
 
-// The source compiles, and its types have the very layout of what is stored: a program
-// with them has nothing to convert.
+// The source compiles, and its types have the layout of the stored types: a program with them
+// converts nothing.
 func TestTypeSource_CompilesAndFits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes the go command")

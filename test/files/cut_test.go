@@ -18,7 +18,7 @@ import (
 // segment is the size of a piece of the journal that one process writes.
 const segment = 2 << 20
 
-// cuts are the ways in which a journal loses what is in it and stays in its place.
+// cuts are the ways in which a journal loses its contents but stays in place.
 var cuts = map[string]func(path string) error{
 	"to nothing":         func(path string) error { return os.Truncate(path, 0) },
 	"by a page":          func(path string) error { return shorten(path, 4096) },
@@ -58,8 +58,8 @@ func full(path string) bool {
 
 func init() {
 	for name, cut := range cuts {
-		// Commits are durable before the cut and after it; then the power fails. What it
-		// was told of it says.
+		// Commits are durable before the cut and after it; then the power fails. The child prints the
+		// errors that it got.
 		children["cut "+name] = func(dir string) error {
 			s, m, err := open(dir)
 			for i := 0; i < 50 && err == nil; i++ {
@@ -107,7 +107,7 @@ func init() {
 			}
 			return powerFails()
 		}
-		// The same, and nobody asks: what was durable is made so again in the background.
+		// The same without a call: the background makes the durable commits durable again.
 		children["unasked "+name] = func(dir string) error {
 			s, m, err := open(dir)
 			for i := 0; i < 50 && err == nil; i++ {
@@ -123,7 +123,7 @@ func init() {
 			}
 			for began := time.Now(); !full(filepath.Join(dir, "journal")); time.Sleep(5 * time.Millisecond) {
 				if time.Since(began) > patience {
-					return errors.New("waited in vain for the journal to become whole again")
+					return errors.New("the journal did not become whole again")
 				}
 			}
 			if err := m.Set(s, 50, "durable"); !errors.Is(err, everheap.ErrCorrupt) {
@@ -135,8 +135,8 @@ func init() {
 	}
 }
 
-// Whatever was said to be durable is there after a loss of power, although the journal
-// was cut between; and somebody is told of it.
+// All commits that were acknowledged as durable survive a power loss, although the journal was cut in
+// between; and a call reports the cut.
 func TestCutJournal_LosesNothing(t *testing.T) { // F3
 	for name := range cuts {
 		for _, how := range []string{"cut ", "idle ", "unasked "} {
@@ -172,8 +172,8 @@ func TestCutJournal_LosesNothing(t *testing.T) { // F3
 	}
 }
 
-// The heap is cut while the space is open: what a user calls is an error, or the right
-// answer; no process dies.
+// The heap is cut while the space is open: every call returns an error or the right answer, and no
+// process dies.
 func TestCutHeap_IsAnError(t *testing.T) {
 	for _, left := range []int64{0, 4096, 200 << 10, 4 << 20} {
 		t.Run(fmt.Sprint(left), func(t *testing.T) {
@@ -224,7 +224,7 @@ func TestCutHeap_IsAnError(t *testing.T) {
 			}
 			must(t, beside.Set(other, 1, "others go on"))
 			s, m, err = open(dir)
-			if err == nil { // an older anchor is whole, and the journal has all that came since
+			if err == nil { // an older anchor is whole, and the journal has all later changes
 				holds(t, s, m, 200, strings.Repeat("x", 50_000))
 				must(t, s.Close())
 			} else if !errors.Is(err, everheap.ErrCorrupt) {
@@ -235,7 +235,7 @@ func TestCutHeap_IsAnError(t *testing.T) {
 }
 
 func init() {
-	// join opens the space that another process has open, and says how that went.
+	// join opens a space that another process has open, and prints the result.
 	children["join"] = func(dir string) error {
 		s, m, err := open(dir)
 		switch {
@@ -296,8 +296,8 @@ func init() {
 	}
 }
 
-// In which order the segments lie does not matter; the journal of another space is
-// refused, and not written to.
+// The order of the segments does not matter; the journal of another space is refused, and not written
+// to.
 func TestJournal_AfterReboot(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	run(t, "crash", dir)

@@ -1,5 +1,5 @@
-// Package files_test has the tests of what befalls the files of a space while programs
-// have it open: they are moved, cut, removed and replaced.
+// Package files_test tests changes to the files of an open space: they are moved, cut, removed and
+// replaced.
 package files_test
 
 import (
@@ -18,11 +18,11 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// patience bounds what must happen soon; no test waits for it when it passes.
+// patience bounds the wait for events that must happen soon; a passing test does not wait that long.
 const patience = time.Minute
 
-// children are what the test binary does when it is run as another process; each gets
-// the directory of a space, and what it says is what it prints.
+// children has the functions that the test binary runs as a child process; each gets the directory of
+// a space, and prints its results.
 var children = map[string]func(dir string) error{}
 
 func TestMain(m *testing.M) {
@@ -36,15 +36,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// command returns another process that does what the child does.
+// command returns the command for a child process.
 func command(name, dir string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), "EVERHEAP_FILES_CHILD="+name, "EVERHEAP_FILES_DIR="+dir)
 	return cmd
 }
 
-// run runs a child to its end, and returns the lines that it said. A child may kill
-// itself, which is how the power fails for it.
+// run runs a child to its end, and returns the lines that it printed. A child may kill itself, as if
+// the power failed.
 func run(t *testing.T, name, dir string) []string {
 	t.Helper()
 	cmd := command(name, dir)
@@ -60,7 +60,7 @@ func run(t *testing.T, name, dir string) []string {
 	return strings.Split(strings.TrimSpace(out.String()), "\n")
 }
 
-// powerFails ends this process as a loss of power would.
+// powerFails ends this process as a power loss would.
 func powerFails() error {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
 		return err
@@ -68,7 +68,7 @@ func powerFails() error {
 	select {}
 }
 
-// reboot forgets what running processes shared.
+// reboot removes the memory that running processes shared.
 func reboot(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(dir, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -101,7 +101,7 @@ func expect(t testing.TB, what string, err error, parts []string, targets ...err
 
 const window = 1 << 30
 
-// testContext is the context of what children do.
+// testContext is the context of the children's calls.
 var testContext = context.Background()
 
 // open opens a space in which commits are durable when they return.
@@ -117,7 +117,7 @@ func open(dir string, opts ...everheap.Option) (*everheap.Space, everheap.Map[in
 	return s, m, nil
 }
 
-// opened is open in a test, which closes the space at its end and wants that to succeed.
+// opened is open in a test, which closes the space at its end which must succeed.
 func opened(t *testing.T, dir string, opts ...everheap.Option) (*everheap.Space, everheap.Map[int, string]) {
 	t.Helper()
 	s, m, err := open(dir, opts...)
@@ -141,7 +141,7 @@ func holds(t *testing.T, s *everheap.Space, m everheap.Map[int, string], n int, 
 	whole(t, s)
 }
 
-// whole fails the test unless the space is.
+// whole fails the test unless a check of the space finds no damage.
 func whole(t *testing.T, s *everheap.Space) {
 	t.Helper()
 	report, err := s.Check(t.Context())

@@ -48,7 +48,7 @@ func init() {
 	}
 }
 
-// work makes the journal and the heap grow, and does all that writes files.
+// work makes the journal and the heap grow, and calls all operations that write files.
 func work(t *testing.T, s *everheap.Space, m everheap.Map[int, string], value string) {
 	t.Helper()
 	for i := range 100 {
@@ -70,8 +70,8 @@ func work(t *testing.T, s *everheap.Space, m everheap.Map[int, string], value st
 	must(t, s.Checkpoint("d"))
 }
 
-// A space whose directory was moved works on, and the space that has got its place is
-// not touched.
+// A space whose directory was moved works on, and does not touch the space that is now at its old
+// path.
 func TestMovedDirectory_WorksOn(t *testing.T) { // M7
 	parent := t.TempDir()
 	dir, aside := filepath.Join(parent, "s"), filepath.Join(parent, "aside")
@@ -94,14 +94,14 @@ func TestMovedDirectory_WorksOn(t *testing.T) { // M7
 	holds(t, s, m, 100, "after")
 }
 
-// takes is what becomes of a file while a space is open, and what is said of it.
+// takes is a change of a file while a space is open, and the file that the error names.
 type takes struct {
 	name string
 	do   func(t *testing.T, dir string)
 	says string // the file that the error names
 }
 
-// gone are the ways in which a space becomes one that nobody would find any more.
+// gone returns the ways in which the files of a space can disappear.
 func gone() []takes {
 	swap := func(name string) func(t *testing.T, dir string) {
 		return func(t *testing.T, dir string) {
@@ -128,8 +128,8 @@ func gone() []takes {
 	}
 }
 
-// A space whose files were removed or replaced says so, makes no promises, and can be
-// read and backed up.
+// A space whose files were removed or replaced reports that, acknowledges nothing as durable, and can
+// be read and backed up.
 func TestErrReplaced_NoPromises(t *testing.T) { // F1, F5
 	for _, g := range gone() {
 		for _, first := range []string{"set", "sync", "checkpoint", "close"} {
@@ -172,8 +172,8 @@ func TestErrReplaced_NoPromises(t *testing.T) { // F1, F5
 	}
 }
 
-// When only the journal was taken away, everything that was committed is safe, and the
-// space can be used when it is opened again.
+// If only the journal was removed, all commits are safe, and the space can be used after it is opened
+// again.
 func TestErrReplaced_JournalIsMadeGood(t *testing.T) { // F2
 	for _, g := range gone() {
 		if g.says != "journal" {
@@ -193,7 +193,7 @@ func TestErrReplaced_JournalIsMadeGood(t *testing.T) { // F2
 				if reboots {
 					reboot(t, dir)
 					if g.name == "journal removed" {
-						must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600)) // as the error of opening says
+						must(t, os.WriteFile(filepath.Join(dir, "journal"), nil, 0o600)) // as the error of Open advises
 					}
 				}
 				s, m = opened(t, dir)

@@ -1,5 +1,5 @@
-// Package fork tests the library in a C program that forks. It is a module of its own,
-// since it needs cgo, a C compiler, and nothing else does.
+// Package fork tests the library in a C program that forks. It is a module of its own, since only
+// this test needs cgo and a C compiler.
 package fork
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// patience is how long something may take that should take a moment.
+// patience bounds the time of quick operations.
 const patience = time.Minute
 
 // program is the path of the built program.
@@ -54,10 +54,10 @@ func build(dir string) (string, error) {
 	return program, nil
 }
 
-// command prepares the program. What a fork of a Go program can do is not much, whatever
-// the library does: it has one thread, and the runtime waits for the others where it
-// would use them. Calls find a processor of the runtime that is not in use if there are
-// enough; a garbage collection, or a wait for another goroutine, would come to no end.
+// command prepares the program. A fork of a Go program can do little, whatever the library does: it
+// has one thread, and where the runtime needs other threads, it waits for ever. Calls find an unused
+// processor of the runtime if there are enough; a garbage collection, or a wait for another
+// goroutine, would never end.
 func command(ctx context.Context, what, dir string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, what, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with its forks
@@ -66,8 +66,7 @@ func command(ctx context.Context, what, dir string) *exec.Cmd {
 	return cmd
 }
 
-// run runs the program, which must say that all is well. hung says that it came to no
-// end.
+// run runs the program, which must print that all is well. hung says that it did not end.
 func run(t *testing.T, what string, bound time.Duration) (dir string, hung bool) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "s")
@@ -85,13 +84,13 @@ func run(t *testing.T, what string, bound time.Duration) (dir string, hung bool)
 	return dir, false
 }
 
-// tries is how often something is begun anew that came to no end. A fork has the runtime's
-// locks and states as they were: if another thread had one of them at that moment, it waits
-// for ever, before it comes to the library. One of some forty forks does on a machine with
-// other load; the stack of one ended in runtime.casgstatus, on its way back from fork.
+// tries is how often a run that did not end is repeated. A fork has a copy of the runtime's locks and
+// states: if another thread had a lock at the moment of the fork, the fork waits for it for ever,
+// before it reaches the library. About one of forty forks does, on a machine with other load; the
+// stack of one ended in runtime.casgstatus, on its return from fork.
 const tries = 6
 
-// mustRun is run for what must come to an end, unless the runtime keeps it from that.
+// mustRun is run for a program that must end, unless the runtime hangs.
 func mustRun(t *testing.T, what string) (dir string) {
 	t.Helper()
 	for range tries {
@@ -100,7 +99,7 @@ func mustRun(t *testing.T, what string) (dir string) {
 			return dir
 		}
 	}
-	t.Fatalf("%s: waited %d times %v for its end in vain", what, tries, patience/tries)
+	t.Fatalf("%s: did not end in %d tries of %v", what, tries, patience/tries)
 	return ""
 }
 
@@ -130,8 +129,8 @@ func open(t *testing.T, dir string) (*everheap.Space, everheap.Map[int, string])
 	return s, m
 }
 
-// A fork uses its parent's handle while the parent writes: all that the fork does is an
-// error, and all that the parent does is as ever.
+// A fork uses its parent's handle while the parent writes: every call of the fork is an error, and
+// every call of the parent works.
 func TestFork_BesideItsParent(t *testing.T) {
 	s, m := open(t, mustRun(t, "beside"))
 	if n, err := m.Len(s); n != 3000 || err != nil {
@@ -139,9 +138,8 @@ func TestFork_BesideItsParent(t *testing.T) {
 	}
 }
 
-// A fork opens the space again, and writes and reads; it ends as one that was killed.
-// Opening takes more of the runtime than an error does, and may wait for ever in each of the
-// tries.
+// A fork opens the space again, and writes and reads; it ends as if it was killed. Opening needs more
+// of the runtime than an error does, and may wait for ever in each of the tries.
 func TestFork_OpensAgain(t *testing.T) { // Q4
 	dir, hung := "", true
 	for i := 0; i < tries && hung; i++ {
@@ -167,8 +165,8 @@ func TestFork_InsideATransaction(t *testing.T) { // Q2
 	}
 }
 
-// A process is killed, and a fork of it lives on, which knows nothing of the library:
-// others find the process dead, and go on with what it held.
+// A process is killed, and its fork, which does not use the library, lives on: other processes find
+// the process dead, and take over its locks.
 func TestFork_OutlivesItsKilledParent(t *testing.T) { // Q3
 	dir := filepath.Join(t.TempDir(), "s")
 	s, m := open(t, dir)
@@ -199,7 +197,7 @@ func TestFork_OutlivesItsKilledParent(t *testing.T) { // Q3
 	}
 	wrote := time.Since(killed)
 	if err := s.Mutex("x").Lock(ctx); !errors.Is(err, everheap.ErrOwnerDied) {
-		t.Errorf("locking what the dead one had locked: %v", err)
+		t.Errorf("locking the mutex of the dead process: %v", err)
 	}
 	t.Logf("the others wrote after %v, and had the mutex after %v", wrote, time.Since(killed))
 	if err := s.Mutex("x").Unlock(); err != nil {
@@ -223,7 +221,7 @@ func TestFork_OutlivesItsKilledParent(t *testing.T) { // Q3
 			t.Fatalf("the dead one still holds %d versions after %v", held, patience)
 		}
 	}
-	if err := s.Close(); err != nil { // as the last one: it gets what is for one alone
+	if err := s.Close(); err != nil { // as the last user, which needs the space for itself
 		t.Fatal(err)
 	}
 	info, err := everheap.Describe(dir)
@@ -231,7 +229,7 @@ func TestFork_OutlivesItsKilledParent(t *testing.T) { // Q3
 		t.Fatal(err)
 	}
 	if info.Open {
-		t.Error("the space counts as open, although nobody but the fork is left")
+		t.Error("the space counts as open, although only the fork is left")
 	}
 	if err := syscall.Kill(orphan, 0); err != nil {
 		t.Errorf("the fork did not live all the time: the test shows nothing: %v", err)

@@ -165,7 +165,7 @@ func TestIsolation(t *testing.T) {
 		}
 		reset(t, nil)
 		spacetest.Update(t, s, func(tx *everheap.Tx) error {
-			for k, v := range start { // in the transaction that loops: the blocks are its own
+			for k, v := range start { // in the looping transaction: it owns the blocks
 				spacetest.Must(t, m.Set(tx, k, v))
 			}
 			n := 0
@@ -209,8 +209,8 @@ func TestIsolation(t *testing.T) {
 	})
 }
 
-// writeSkew: two transactions read both keys and each writes one. In some serial
-// order the second sees what the first did, so the sum never goes below zero.
+// writeSkew: two transactions read both keys and each writes one. In any serial order the second sees
+// the write of the first, so the sum never goes below zero.
 func writeSkew(t *testing.T, s *everheap.Space, m everheap.Map[string, int], reset func(*testing.T, map[string]int)) {
 	for range spacetest.Scaled(40) {
 		reset(t, map[string]int{"x": 1, "y": 0})
@@ -341,7 +341,7 @@ func TestUpdate_ErrorPanicAndGoexitLeaveNothing(t *testing.T) {
 				t.Errorf("k is %q (%v)", v, err)
 			}
 			if has, err := m.Has(s, "new"); err != nil || has {
-				t.Errorf("something new is there (%v)", err)
+				t.Errorf("a new key is there (%v)", err)
 			}
 		})
 	}
@@ -475,7 +475,7 @@ func TestClose_WaitsForTransactions(t *testing.T) {
 		done <- s.View(func(tx *everheap.Tx) error {
 			p := m.Peek(tx, "k")
 			close(inside)
-			for i := range 50 { // the memory must stay while this goes on
+			for i := range 50 { // the memory must stay mapped meanwhile
 				if *p != "v" {
 					return fmt.Errorf("look %d: %q", i, *p)
 				}

@@ -1,4 +1,4 @@
-// Package isolation tests the anomalies that transactions keep from each other, by name.
+// Package isolation tests that transactions prevent the anomalies of the literature, by name.
 package isolation
 
 import (

@@ -21,8 +21,8 @@ import (
 
 const page = 4096
 
-// cuts are what is done to a live file. Each gets its path and length, and the path of the
-// live file of another space.
+// cuts are the ways to damage a live file. Each gets its path and length, and the path of the live
+// file of another space.
 var cuts = map[string]func(path string, size int64, other string) error{
 	"to nothing": func(path string, _ int64, _ string) error { return os.Truncate(path, 0) },
 	"to a page":  func(path string, _ int64, _ string) error { return os.Truncate(path, page) },
@@ -78,7 +78,7 @@ func init() {
 		}
 		c.ready()
 		c.cut()
-		if err := c.space.Close(); err != nil { // else it was not told yet, and had nothing to do
+		if err := c.space.Close(); err != nil { // otherwise it has not noticed yet, and had nothing to do
 			return lost("close", err)
 		}
 		return nil
@@ -151,7 +151,7 @@ func init() {
 	children["opener"] = opener
 }
 
-// until does something again and again, up to the error that says that live is lost.
+// until calls do again and again, until the error says that live is lost.
 func (c *child) until(do func(i int) error, opts ...everheap.Option) error {
 	if err := c.open(opts...); err != nil {
 		return err
@@ -172,7 +172,8 @@ func (c *child) until(do func(i int) error, opts ...everheap.Option) error {
 	}
 }
 
-// idle does nothing at all until it has found out, and then sees that all is refused.
+// idle does nothing until the process has noticed the loss, and then verifies that every call is
+// refused.
 func (c *child) idle() error {
 	for began := time.Now(); !c.space.Stats().Closed; time.Sleep(time.Millisecond) {
 		if time.Since(began) > proctest.Patience {
@@ -182,8 +183,8 @@ func (c *child) idle() error {
 	return c.close()
 }
 
-// isBusy reports whether an error is that of a machine that has too much to do: so many
-// write anchors, or somebody was taken for one who stands still.
+// isBusy reports whether an error comes from a busy machine: too many processes write anchors, or a
+// slow process was taken for a suspended one.
 func isBusy(err error) bool {
 	return errors.Is(err, everheap.ErrBusy) || errors.Is(err, everheap.ErrSuspended)
 }
@@ -231,8 +232,7 @@ func (c *child) update(i int) error {
 	})
 }
 
-// longView is in a View while the file is cut. What it reads then is of its version still, or
-// it is told.
+// longView is in a View while the file is cut. Then it still reads its version, or gets an error.
 func longView(c *child) error {
 	if err := c.open(); err != nil {
 		return err
@@ -241,7 +241,7 @@ func longView(c *child) error {
 	err := c.space.View(func(tx *everheap.Tx) error {
 		c.ready()
 		c.cut()
-		for range 200 { // others write, and what they replace would be used again
+		for range 200 { // others write, and would reuse the replaced blocks
 			for i := range entries {
 				if v := c.m.Peek(tx, i); v == nil || *v != value(i) {
 					told = fmt.Errorf("in the view key %d has %v", i, v)
@@ -300,7 +300,7 @@ func crowd(c *child) error {
 	return c.close()
 }
 
-// parked waits for something that the end of live must end.
+// parked waits in a call that the loss of live must end.
 func (c *child) parked(wait func() error) error {
 	if err := c.open(); err != nil {
 		return err
@@ -357,7 +357,7 @@ func (c *child) waiter(of func() locker) error {
 	return c.parked(func() error { return of().lock(context.Background()) })
 }
 
-// steward does what operators do.
+// steward calls the operations of an operator.
 func (c *child) steward(i int) error {
 	s, ctx := c.space, context.Background()
 	switch i % 9 {
@@ -389,13 +389,13 @@ func (c *child) steward(i int) error {
 	return second(s.Processes())
 }
 
-// closer writes, closes the space and opens it, again and again: one of these meets the
-// cut. Who comes when all others have left is told nothing.
+// closer writes, closes the space and opens it, again and again, so that one of these meets the cut.
+// If it opens the space after all others have left, it gets no error.
 func closer(c *child) error {
 	return c.comes(func(i int) error { return c.m.Set(c.space, -5000, value(i%entries)) })
 }
 
-// opener does no more than to open and to close the space.
+// opener only opens and closes the space.
 func opener(c *child) error { return c.comes(func(int) error { return nil }) }
 
 // comes opens and closes the space again and again, until some time after the cut.
@@ -426,8 +426,8 @@ func (c *child) comes(do func(i int) error) error {
 	}
 }
 
-// isRefused returns an error unless err is right for one who opens a space, or is about to,
-// whose live file was cut while others have it open.
+// isRefused returns an error unless err is right for opening a space whose live file was cut while
+// others have it open.
 func isRefused(err error) error {
 	if errors.Is(err, everheap.ErrLiveLost) || errors.Is(err, everheap.ErrBusy) && strings.Contains(err.Error(), "live file") {
 		return nil
@@ -435,7 +435,7 @@ func isRefused(err error) error {
 	return err
 }
 
-// Nobody dies, all are told, and when all have left nothing durable is missing.
+// No process dies, every process gets an error, and when all have left no durable commit is missing.
 func TestLostLive_NobodyDies(t *testing.T) { // L14, L15, L16, X1, X2, X3, X4, X5, X6
 	other := prepare(t)
 	_, _, err := open(other)
@@ -446,7 +446,7 @@ func TestLostLive_NobodyDies(t *testing.T) { // L14, L15, L16, X1, X2, X3, X4, X
 			path := filepath.Join(dir, "live")
 			all := map[string]*proctest.Proc{}
 			begin := func(name string) { all[name] = proctest.Start(t, name, dir, nil) }
-			for _, name := range []string{"mutex holder", "semaphore holder", "idle"} { // first: others wait for what they hold
+			for _, name := range []string{"mutex holder", "semaphore holder", "idle"} { // first: others wait for their locks
 				begin(name)
 				all[name].Hear("ready")
 			}
@@ -462,7 +462,7 @@ func TestLostLive_NobodyDies(t *testing.T) { // L14, L15, L16, X1, X2, X3, X4, X
 			must(t, err)
 			must(t, cut(path, info.Size(), filepath.Join(other, "live")))
 			for _, p := range all {
-				p.Tell("cut") // who does not listen is told otherwise
+				p.Tell("cut") // a child that does not listen notices otherwise
 			}
 			var durable []int
 			for name, p := range all {

@@ -1,5 +1,5 @@
-// Package lost_test has the tests of what becomes of programs whose live file, the memory in
-// which they agree, is cut or written over while they have the space open.
+// Package lost_test tests programs whose live file, the memory that they share, is cut or overwritten
+// while they have the space open.
 package lost_test
 
 import (
@@ -23,8 +23,8 @@ type child struct {
 	m     everheap.Map[int, string]
 }
 
-// children are what the test binary does when it is run as another process. Each says that
-// it is ready when the file may be cut, and returns nil when it has come to the right end.
+// children has the functions that the test binary runs as a child process. Each calls ready when the
+// file may be cut, and returns nil if all went right.
 var children = map[string]func(c *child) error{}
 
 func TestMain(m *testing.M) {
@@ -38,17 +38,17 @@ func TestMain(m *testing.M) {
 // ready says that the file may be cut.
 func (c *child) ready() { proctest.Say("ready") }
 
-// cut returns when the file was cut.
+// cut waits until the file was cut.
 func (c *child) cut() { proctest.Told() }
 
-// open opens the space, and the map with what the test has put there.
+// open opens the space, and the map that the test has filled.
 func (c *child) open(opts ...everheap.Option) (err error) {
 	c.space, c.m, err = open(c.dir, opts...)
 	return err
 }
 
-// close closes the space, which says that live is lost, and ends the child: once it has
-// seen that everything is refused.
+// close verifies that every call is refused, and closes the space, which must report that live is
+// lost.
 func (c *child) close() error {
 	if err := refused(c.space, c.m); err != nil {
 		return err
@@ -77,7 +77,7 @@ func lost(what string, err error) error {
 	return nil
 }
 
-// refused returns an error unless everything that one can do with the space is refused.
+// refused returns an error unless every call on the space is refused.
 func refused(s *everheap.Space, m everheap.Map[int, string]) error {
 	ctx := context.Background()
 	for what, err := range map[string]error{
@@ -128,7 +128,7 @@ func refused(s *everheap.Space, m everheap.Map[int, string]) error {
 // second returns the second of two results.
 func second[T any](_ T, err error) error { return err }
 
-// watched follows the map, and returns how that has ended.
+// watched watches the map, and returns the final error.
 func watched(ctx context.Context, s *everheap.Space, m everheap.Map[int, string], each func(everheap.Change[int, string])) error {
 	for c, err := range m.Watch(ctx, s) {
 		if err != nil {
@@ -139,7 +139,7 @@ func watched(ctx context.Context, s *everheap.Space, m everheap.Map[int, string]
 	return nil
 }
 
-// followed follows the versions, and returns how that has ended.
+// followed follows the versions, and returns the final error.
 func followed(ctx context.Context, s *everheap.Space, each func()) error {
 	for _, err := range s.Changes(ctx) {
 		if err != nil {
@@ -159,7 +159,7 @@ func must(t testing.TB, err error) {
 
 const window = 1 << 30
 
-// entries is how many keys, from 0 on, the test has put there before anything is cut.
+// entries is the number of keys, from 0 on, that the test stores before the cut.
 const entries = 300
 
 // open opens the space and the map of the tests.
@@ -175,7 +175,7 @@ func open(dir string, opts ...everheap.Option) (*everheap.Space, everheap.Map[in
 	return s, m, nil
 }
 
-// value is what a key has that the test has put there.
+// value returns the value that the test stores under a key.
 func value(i int) string { return fmt.Sprintf("%d %s", i, strings.Repeat("x", i)) }
 
 // prepare makes a space with entries that are durable, and a checkpoint.
@@ -198,7 +198,7 @@ func prepare(t *testing.T) (dir string) {
 	return dir
 }
 
-// survives opens the space again, and looks whether all is there that must be.
+// survives opens the space again, and verifies that all durable entries are there.
 func survives(t *testing.T, dir string, durable []int) {
 	t.Helper()
 	s, m, err := open(dir)

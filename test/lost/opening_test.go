@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/internal/proctest"
 )
 
-// Whoever opens a space whose live file is cut meanwhile is told that, and not what the words
-// that are lost look like.
+// Opening a space whose live file is cut meanwhile returns the error for that, and not an error about
+// the lost words.
 func TestLostLive_OneOpens(t *testing.T) { // L14, L16, X6
 	other := prepare(t)
 	s, _, err := open(other)
@@ -43,8 +43,8 @@ func TestLostLive_OneOpens(t *testing.T) { // L14, L16, X6
 	}
 }
 
-// opensBesideCut lets open open a space that another process has open; what it gets cuts the
-// live file.
+// opensBesideCut lets open open a space that another process has open, and passes it a function that
+// cuts the live file.
 func opensBesideCut(t *testing.T, open func(dir string, cutIt func()) (*everheap.Space, error), cut func(path string, size int64) error) {
 	t.Helper()
 	dir := prepare(t)
@@ -62,7 +62,7 @@ func opensBesideCut(t *testing.T, open func(dir string, cutIt func()) (*everheap
 		})
 	}
 	s, err := open(dir, cutIt)
-	cutIt() // if it was opened first
+	cutIt() // if the space was opened first
 	if err != nil {
 		if err := isRefused(err); err != nil {
 			t.Errorf("open: %v", err)

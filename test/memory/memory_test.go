@@ -19,18 +19,17 @@ import (
 
 var mebibytes = flag.Int("memory.mib", 96, "size of the value, in MiB")
 
-// fixed is what the work takes whatever the size of the value.
+// fixed is the allowance that does not depend on the size of the value.
 const fixed = 8 << 20
 
-// record is a value of three kinds of parts: much in one piece, strings, and structs with
-// pointers.
+// record is a value of three kinds of parts: one large piece, strings, and structs with pointers.
 type record struct {
 	Data  []byte
 	Words []string
 	N     int32
 }
 
-// wide is what a record evolves to.
+// wide is the type to which a record evolves.
 type wide struct {
 	Data  []byte
 	Words []string
@@ -50,8 +49,8 @@ func makeRecord(size int) record {
 	return r
 }
 
-// took returns how many bytes fn allocates in Go memory, garbage included: no less than
-// what it has at any moment.
+// took returns how many bytes fn allocates in Go memory, garbage included: an upper bound of its
+// memory at any moment.
 func took(t *testing.T, what string, size int, fn func() error) float64 {
 	t.Helper()
 	runtime.GC()
@@ -66,7 +65,7 @@ func took(t *testing.T, what string, size int, fn func() error) float64 {
 	return ratio
 }
 
-// anonymous returns the memory of the process that no file is mapped to.
+// anonymous returns the memory of the process that is not mapped from a file.
 func anonymous(t *testing.T) int {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -154,7 +153,7 @@ func TestHugeValue_TakesLittleMemory(t *testing.T) {
 	})
 }
 
-// watchOne changes the value and waits until it is told of.
+// watchOne changes the value and waits until the watch yields the change.
 func watchOne(ctx context.Context, s *everheap.Space, values everheap.Map[string, record], value record) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

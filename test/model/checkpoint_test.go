@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A pinned world: what a space holds, and what its checkpoints hold.
+// pinnedModel has the expected contents of a space, and of its checkpoints.
 type pinnedModel struct {
 	t        *testing.T
 	r        *rand.Rand
@@ -29,7 +29,7 @@ type pinnedModel struct {
 	watchers []*pinWatcher
 }
 
-// pinWatcher is a ViewAt that goes on in a goroutine of its own.
+// pinWatcher is a ViewAt that stays open in a goroutine of its own.
 type pinWatcher struct {
 	want map[string]string
 	end  chan struct{}
@@ -98,7 +98,7 @@ func (p *pinnedModel) step() {
 	}
 }
 
-// expectFound compares an outcome with whether the checkpoint is there.
+// expectFound verifies an error by whether the checkpoint exists.
 func (p *pinnedModel) expectFound(err error, name string) {
 	p.t.Helper()
 	if _, there := p.pins[name]; there && err != nil || !there && !errors.Is(err, everheap.ErrNotFound) {
@@ -216,7 +216,7 @@ func TestCheckpoint_Model(t *testing.T) { // C1, C2
 	})
 }
 
-// What only a checkpoint reached is used again after it was dropped.
+// Blocks that only a checkpoint reached are reused after it was dropped.
 func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) { // C3
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
@@ -227,8 +227,8 @@ func TestCheckpoint_DroppedSpaceIsReused(t *testing.T) { // C3
 		fillRecords(t, s, m, 2000, uint64(1000+i))
 		spacetest.Must(t, s.Restore(context.Background(), "c"))
 		spacetest.Must(t, s.DropCheckpoint("c"))
-		spacetest.Must(t, spacetest.Sweep(s)) // ends what the restore had pinned
-		spacetest.Must(t, spacetest.Sweep(s)) // and finds what that was
+		spacetest.Must(t, spacetest.Sweep(s)) // ends the pin of the restore
+		spacetest.Must(t, spacetest.Sweep(s)) // and finds the blocks that it had pinned
 		used = append(used, s.Stats().Used)
 	}
 	if used[11] > used[3]+used[3]/4 {
@@ -265,7 +265,7 @@ func TestCheckpoint_Exclusive(t *testing.T) {
 	}
 }
 
-// Objects that a restore undoes are gone, and their IDs are not used again.
+// Objects that a restore undoes are gone, and their IDs are not reused.
 func TestRestore_IDsAreNotReused(t *testing.T) {
 	s := spacetest.Scratch(t)
 	spacetest.Must(t, s.Checkpoint("before"))

@@ -14,7 +14,7 @@ import (
 )
 
 // A webNode is a single value of a web: it refers to others by all kinds of handles,
-// in itself and in what it owns.
+// by value and in owned parts.
 type webNode struct {
 	N     uint64
 	Next  everheap.Ref[webNode]
@@ -26,7 +26,7 @@ type webNode struct {
 	}
 }
 
-// webBox is what a map of a web holds: a reference behind a pointer, and another map.
+// webBox is the value type of a map of a web: a reference behind a pointer, and another map.
 type webBox struct {
 	To    *everheap.Ref[webNode]
 	Inner everheap.Map[string, webBox]
@@ -37,8 +37,8 @@ type (
 	webRefs = map[string]webRef
 )
 
-// A web is a space with two named roots, and the model of it: what each node that was
-// ever made refers to, directly and by the collections that are its own.
+// A web is a space with two named roots, and its model: the references of each node ever made,
+// directly and in its own collections.
 type web struct {
 	t     testing.TB
 	r     *rand.Rand
@@ -50,10 +50,10 @@ type web struct {
 
 	careless bool
 
-	objects int // that the names reached when that was compared last
+	objects int // that the names reached at the last comparison
 }
 
-// webObject is a node, and what is in its collections, as far as it has them.
+// webObject is a node with the contents of its collections, if it has any.
 type webObject struct {
 	ref   webRef
 	node  webNode
@@ -87,7 +87,7 @@ func (g *web) copyNodes() map[uint64]*webObject {
 	return nodes
 }
 
-// make makes a node with collections, which nothing refers to.
+// make makes an unreferenced node with collections.
 func (g *web) make(tx *everheap.Tx) (*webObject, error) {
 	g.made++
 	o := &webObject{node: webNode{N: g.made}, boxes: webRefs{}, inner: webRefs{}}
@@ -115,9 +115,9 @@ func (g *web) make(tx *everheap.Tx) (*webObject, error) {
 	return o, err
 }
 
-// change makes random changes of what the names reach when the transaction begins, and
-// of what it makes itself: objects that are unlinked meanwhile may be linked again. A
-// careless program links what it remembers, if that is whole still: then it must stay so.
+// change makes random changes to the nodes that the names reach when the transaction begins, and to
+// nodes that it makes itself: objects unlinked meanwhile may be linked again. A careless program also
+// links remembered objects that still exist: then they must stay.
 func (g *web) change(tx *everheap.Tx, n int) error {
 	reached := g.reached(tx).nodes
 	known := slices.Sorted(maps.Keys(reached))
@@ -151,7 +151,7 @@ func (g *web) change(tx *everheap.Tx, n int) error {
 	return nil
 }
 
-// link changes what a node, or one of the roots, refers to.
+// link changes the references of a node, or of one of the roots.
 func (g *web) link(tx *everheap.Tx, from *webObject, to webRef) error {
 	b := &from.node.Boxes
 	switch k := g.r.IntN(16); {
@@ -203,15 +203,15 @@ func (g *web) link(tx *everheap.Tx, from *webObject, to webRef) error {
 	}
 }
 
-// webWalk is a walk over what is stored.
+// webWalk is a walk over the stored objects.
 type webWalk struct {
 	tx     *everheap.Tx
 	nodes  map[uint64]webNode // by number
 	met    map[everheap.ID]bool
-	broken error // the first handle that leads nowhere
+	broken error // the first dangling handle
 }
 
-// reached walks what the names reach in a transaction.
+// reached walks the objects that the names reach in a transaction.
 func (g *web) reached(tx *everheap.Tx) *webWalk {
 	w := &webWalk{tx: tx, nodes: map[uint64]webNode{}, met: map[everheap.ID]bool{}}
 	w.refs(g.roots.ID(), g.roots.Len, func(yield func(webRef)) {
@@ -227,7 +227,7 @@ func (g *web) reached(tx *everheap.Tx) *webWalk {
 	return w
 }
 
-// isNew reports whether the ID is of an object that was not met before.
+// isNew reports whether the walk meets the object of the ID for the first time.
 func (w *webWalk) isNew(id everheap.ID) bool {
 	if id == 0 || w.met[id] {
 		return false
@@ -304,15 +304,15 @@ func (w *webWalk) fail(err error) {
 	}
 }
 
-// compare fails the test unless everything that the names reach is there, as the model
-// knows it; and, if exact is set, nothing else.
+// compare fails the test unless all objects that the names reach exist and agree with the model; and,
+// if exact is set, no others exist.
 func (g *web) compare(exact bool) {
 	g.t.Helper()
 	spacetest.View(g.t, g.space, func(tx *everheap.Tx) error {
 		reached := g.reached(tx)
 		g.objects = len(reached.met)
 		if reached.broken != nil {
-			g.t.Errorf("what the names reach refers to what is gone: %v", reached.broken)
+			g.t.Errorf("a reachable object refers to a dropped one: %v", reached.broken)
 		}
 		for n, o := range g.nodes {
 			_, ok := reached.nodes[n]
@@ -321,7 +321,7 @@ func (g *web) compare(exact bool) {
 			case err != nil && !errors.Is(err, everheap.ErrNotFound):
 				return err
 			case !ok && err == nil && exact:
-				g.t.Errorf("node %d cannot be reached and is there", n)
+				g.t.Errorf("node %d cannot be reached, but exists", n)
 			case ok && (got.Next != o.node.Next || !slices.Equal(got.More, o.node.More) || got.Boxes != o.node.Boxes):
 				g.t.Errorf("node %d is %v, want %v (%v)", n, got, o.node, err)
 			case ok:
@@ -377,8 +377,8 @@ func (g *web) compareBoxes(tx *everheap.Tx, o *webObject) {
 	}
 }
 
-// What no name reaches is gone after a collection, and exactly that: whatever refers to
-// what, in circles too.
+// A collection drops exactly the objects that no name reaches, whatever the references are, cycles
+// included.
 func TestCollect_Model(t *testing.T) { // G1, G2, G3, G5
 	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
 		s := spacetest.Scratch(t, spacetest.WithoutBackground())
@@ -403,10 +403,9 @@ func TestCollect_Model(t *testing.T) { // G1, G2, G3, G5
 	})
 }
 
-// What happens between the steps of a collection takes nothing away that a name reaches:
-// links are moved from where the collection has looked to where it has, or has not; what
-// was to be dropped is linked again before it is; checkpoints are restored; transactions
-// abort. What is garbage for long is gone afterwards.
+// Changes between the steps of a collection never make it drop a reachable object. Links move between
+// examined and unexamined objects; objects about to be dropped are linked again; checkpoints are
+// restored; transactions abort. Old garbage is gone afterwards.
 func TestCollect_ModelBetweenItsSteps(t *testing.T) { // G2, G3
 	spacetest.Rounds(t, 12, func(t *testing.T, r *rand.Rand) {
 		var g *web
@@ -435,7 +434,7 @@ func TestCollect_ModelBetweenItsSteps(t *testing.T) { // G2, G3
 			g.compare(false)
 			spacetest.CheckSpace(t, s)
 			sum.Dropped, sum.Rescued, sum.Batches = sum.Dropped+stats.Dropped, sum.Rescued+stats.Rescued, sum.Batches+stats.Batches
-			spacetest.Collect(t, s) // what was left because it was changed meanwhile, too
+			spacetest.Collect(t, s) // also the objects that were kept because they changed meanwhile
 			g.compare(true)
 			if t.Failed() {
 				return
@@ -445,7 +444,7 @@ func TestCollect_ModelBetweenItsSteps(t *testing.T) { // G2, G3
 	})
 }
 
-// disturb does something that another program could do at that moment.
+// disturb does a random operation of another program.
 func (g *web) disturb(pins map[string]map[uint64]*webObject) {
 	g.t.Helper()
 	switch k := g.r.IntN(11); {

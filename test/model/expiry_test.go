@@ -18,8 +18,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// The random program of entries that expire, by a clock that the test puts forward: whatever is done
-// meanwhile, what is seen is what has not expired.
+// The random program for entries that expire, by a clock that the test sets forward: readers see
+// exactly the entries that have not expired.
 
 // lease expires at an instant of its own.
 type lease struct {
@@ -27,13 +27,13 @@ type lease struct {
 	Until  time.Time `everheap:"expires"`
 }
 
-// live is a value of the model, and when it expires; the zero time is never.
+// live is a value of the model with the time of its expiry; the zero time is never.
 type live[V any] struct {
 	v     V
 	until time.Time
 }
 
-// clocked is a space with entries that expire, and what it should hold, expired entries included.
+// clocked is a space with entries that expire, and its expected contents, expired entries included.
 type clocked struct {
 	t      *testing.T
 	r      *rand.Rand
@@ -67,7 +67,7 @@ func (c *clocked) open() {
 	spacetest.Must(c.t, err)
 }
 
-// there reports whether an entry is there, with the value that it has then.
+// there returns the value of an entry, and whether it exists.
 func there[K comparable, V any](c *clocked, m map[K]live[V], key K) (V, bool) {
 	e, ok := m[key]
 	if !ok || !e.until.IsZero() && !c.wall.Now().Before(e.until) {
@@ -111,7 +111,7 @@ func (c *clocked) change(sc everheap.Scope, s clockedState) {
 		*p = v
 		return nil
 	})
-	// What has expired when it is stored is in nobody's way, and is never seen.
+	// An entry that is stored with a past time takes no unique value, and is never seen.
 	gone := !v.Until.IsZero() && !c.wall.Now().Before(v.Until)
 	if errors.Is(err, everheap.ErrDuplicate) != taken && !gone || err != nil && !errors.Is(err, everheap.ErrDuplicate) {
 		t.Fatalf("lease %d of %s until %v: %v; taken: %v", key, v.Holder, v.Until, err, taken)
@@ -224,7 +224,7 @@ func (c *clocked) step() {
 			t.Fatal(err)
 		}
 	case k < 72:
-		c.wall.Pass(time.Duration(r.IntN(10)) * 30 * time.Second) // often to the very instant
+		c.wall.Pass(time.Duration(r.IntN(10)) * 30 * time.Second) // often exactly to an instant of expiry
 	case k < 78:
 		spacetest.RemoveExpired(t, c.space)
 		for name, want := range map[string]int{"leases": alive(c, c.now.leases), "idle": alive(c, c.now.idle)} {

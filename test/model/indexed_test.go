@@ -18,7 +18,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// The random program of indexed maps: whatever is done, every index has what the entries say.
+// The random program for indexed maps: every index always agrees with the entries.
 
 type placed struct {
 	City string
@@ -35,7 +35,7 @@ type goods struct {
 	Note   string
 }
 
-// shelf is an indexed map, and what it should hold.
+// shelf is an indexed map with its expected contents.
 type shelf struct {
 	t     *testing.T
 	r     *rand.Rand
@@ -69,7 +69,7 @@ func (s *shelf) open() {
 	s.m, s.set, s.del = m, m.Set, m.Delete
 }
 
-// random makes a value; few of each kind, so that many are alike.
+// random makes a value from few choices, so that many are alike.
 func (s *shelf) random() goods {
 	r := s.r
 	texts := []string{"", "\x00", "a", "a\x00", "ab", "Oslo", "Osl", "Bonn", strings.Repeat("long ", 50)}
@@ -88,7 +88,7 @@ func (s *shelf) random() goods {
 	return g
 }
 
-// taken reports whether another entry has what g has in a unique index.
+// taken reports whether another entry has the value of g in a unique index.
 func (s *shelf) taken(model map[uint32]goods, key uint32, g goods) bool {
 	for k, o := range model {
 		if k == key {
@@ -119,7 +119,7 @@ func (s *shelf) change(sc everheap.Scope, model map[uint32]goods) {
 		}
 		delete(model, key)
 		return
-	case k < 4 && there: // nothing that an index is on
+	case k < 4 && there: // no indexed field changes
 		g = old
 		g.Note += "."
 	case k < 6 && there:

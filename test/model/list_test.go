@@ -47,7 +47,7 @@ func runListModel[T any](t *testing.T, name string, value func(r *rand.Rand) T, 
 	t.Run(name, func(t *testing.T) { rapid.Check(t, listModelOf(t, value, opts...)) })
 }
 
-// listModel is what the list and the references must hold.
+// listModel is the expected contents of the list and the references.
 type listModel[T any] struct {
 	list []T
 	refs map[everheap.Ref[T]]T
@@ -117,7 +117,7 @@ func (m *listMachine[T]) open(t *rapid.T) {
 	m.ok(t, err)
 }
 
-// end closes what is open.
+// end closes everything that is open.
 func (m *listMachine[T]) end(t *rapid.T) {
 	for _, s := range m.held {
 		close(s.tasks)
@@ -130,7 +130,7 @@ func (m *listMachine[T]) end(t *rapid.T) {
 }
 
 // reopen closes and opens the space. With powerLoss the files are those of before the
-// close, after a sync: so what was not anchored is replayed from the journal.
+// close, after a sync: so changes after the anchor are replayed from the journal.
 func (m *listMachine[T]) reopen(t *rapid.T, powerLoss bool) {
 	for len(m.held) > 0 {
 		m.letGo(t)
@@ -207,11 +207,11 @@ func (m *listMachine[T]) step(t *rapid.T, sc everheap.Scope, tx *everheap.Tx, mo
 func (m *listMachine[T]) notFound(t *rapid.T, err error) {
 	t.Helper()
 	if !errors.Is(err, everheap.ErrNotFound) {
-		t.Fatalf("of what is not there: %v", err)
+		t.Fatalf("of a missing object: %v", err)
 	}
 }
 
-// stepAt reads or changes the element with a random index, which may not be there.
+// stepAt reads or changes the element with a random index, which may be out of range.
 func (m *listMachine[T]) stepAt(t *rapid.T, op string, sc everheap.Scope, tx *everheap.Tx, model *listModel[T], r *rand.Rand) {
 	i := r.IntN(len(model.list)+3) - 1
 	there := i >= 0 && i < len(model.list)
@@ -251,7 +251,7 @@ func (m *listMachine[T]) stepAt(t *rapid.T, op string, sc everheap.Scope, tx *ev
 	model.list[i] = v
 }
 
-// stepRef makes, reads or sets a value of its own.
+// stepRef makes, reads or sets the value of a reference.
 func (m *listMachine[T]) stepRef(t *rapid.T, sc everheap.Scope, tx *everheap.Tx, model *listModel[T], r *rand.Rand) {
 	v := m.value(r)
 	if len(model.refs) == 0 || r.IntN(3) == 0 {
@@ -323,7 +323,7 @@ func (m *listMachine[T]) compare(t interface{ Fatalf(string, ...any) }, tx *ever
 	}
 }
 
-// size tells values of no size: pointers to them need not differ.
+// size returns 0 for types of size zero: pointers to them need not differ.
 func size(v any) int {
 	if _, empty := v.(struct{}); empty {
 		return 0
@@ -357,7 +357,7 @@ func (m *listMachine[T]) batch(t *rapid.T) {
 	}
 }
 
-// bulk appends or truncates much in one Update, several times.
+// bulk appends or truncates many elements in one Update, several times.
 func (m *listMachine[T]) bulk(t *rapid.T) {
 	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "values"), 0))
 	few := make([]T, 5) // large values are dear, so few are made
@@ -413,7 +413,7 @@ func (m *listMachine[T]) iterateAndEdit(t *rapid.T) {
 	}))
 }
 
-// edit changes the list somehow.
+// edit makes a random change of the list.
 func (m *listMachine[T]) edit(t *rapid.T, tx *everheap.Tx, r *rand.Rand) {
 	n := len(m.model.list)
 	switch k := r.IntN(4); {

@@ -9,14 +9,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// listSnapshot is a View that goes on in a goroutine of its own, and what it must see.
+// listSnapshot is a View that stays open in a goroutine of its own, with its expected contents.
 type listSnapshot[T any] struct {
 	model listModel[T]
 	tasks chan func(tx *everheap.Tx)
 	done  chan error
 }
 
-// hold starts a View that stays, while the space goes on.
+// hold starts a View that stays open while the space changes.
 func (m *listMachine[T]) hold(t *rapid.T) {
 	if len(m.held) >= 4 {
 		t.Skip("enough are held")
@@ -36,7 +36,7 @@ func (m *listMachine[T]) hold(t *rapid.T) {
 	m.held = append(m.held, s)
 }
 
-// look compares what a held snapshot sees with what it must see.
+// look compares a held snapshot with its expected contents.
 func (m *listMachine[T]) look(t *rapid.T) {
 	if len(m.held) == 0 {
 		t.Skip("none is held")

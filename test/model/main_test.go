@@ -1,5 +1,5 @@
-// Package model compares what the structures do under random operations with what Go's
-// maps and slices do, and fuzzes those operations.
+// Package model compares the structures with Go's maps and slices under random operations, and fuzzes
+// those operations.
 //
 // Start reading at machine.
 package model

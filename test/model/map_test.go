@@ -79,7 +79,7 @@ type machine[K comparable, V any] struct {
 	held   []*snapshot[K, V]
 }
 
-// entries is what maps of both sorts can do.
+// entries has the operations of both kinds of maps.
 type entries[K comparable, V any] interface {
 	Set(sc everheap.Scope, key K, v V) error
 	Get(sc everheap.Scope, key K) (V, error)
@@ -92,7 +92,7 @@ type entries[K comparable, V any] interface {
 	All(tx *everheap.Tx) iter.Seq2[K, *V]
 }
 
-// snapshot is a View that goes on in a goroutine of its own, and what it must see.
+// snapshot is a View that stays open in a goroutine of its own, with its expected contents.
 type snapshot[K comparable, V any] struct {
 	model map[K]V
 	tasks chan func(tx *everheap.Tx)
@@ -157,8 +157,8 @@ func (m *machine[K, V]) open(t *rapid.T) {
 	m.ok(t, err)
 }
 
-// end closes what is open, without a word about errors: there was one already,
-// or the program has come to its end.
+// end closes everything that is open, and ignores errors: an error was reported already, or the
+// program has ended.
 func (m *machine[K, V]) end(t *rapid.T) {
 	for _, s := range m.held {
 		close(s.tasks)
@@ -248,7 +248,7 @@ func (m *machine[K, V]) modify(t *rapid.T, sc everheap.Scope, model map[K]V, key
 	switch {
 	case !there:
 		if !errors.Is(err, everheap.ErrNotFound) {
-			t.Fatalf("modify of what is not there: %v", err)
+			t.Fatalf("modify of a missing key: %v", err)
 		}
 	case fail:
 		if !errors.Is(err, spacetest.ErrOfTest) {
@@ -432,7 +432,7 @@ func (m *machine[K, V]) edit(t *rapid.T, tx *everheap.Tx, r *rand.Rand) {
 	delete(m.model, key)
 }
 
-// hold starts a View that stays, while the space goes on.
+// hold starts a View that stays open while the space changes.
 func (m *machine[K, V]) hold(t *rapid.T) {
 	if len(m.held) >= 4 {
 		t.Skip("enough are held")
@@ -452,7 +452,7 @@ func (m *machine[K, V]) hold(t *rapid.T) {
 	m.held = append(m.held, s)
 }
 
-// failure records what a goroutine that is not the test's finds.
+// failure records the failure of a goroutine that is not the test's own.
 type failure struct{ what string }
 
 func (f failure) Error() string { return f.what }
@@ -460,7 +460,7 @@ func (f failure) Error() string { return f.what }
 // Fatalf ends the task.
 func (f *failure) Fatalf(format string, args ...any) { panic(failure{fmt.Sprintf(format, args...)}) }
 
-// look compares what a held snapshot sees with what it must see.
+// look compares a held snapshot with its expected contents.
 func (m *machine[K, V]) look(t *rapid.T) {
 	if len(m.held) == 0 {
 		t.Skip("none is held")
@@ -498,7 +498,7 @@ func (m *machine[K, V]) sweep(t *rapid.T) {
 	m.ok(t, spacetest.Sweep(m.space))
 }
 
-// reopen closes and opens the space; without live, as after a loss of power.
+// reopen closes and opens the space; without live, as after a power loss.
 func (m *machine[K, V]) reopen(t *rapid.T, powerLoss bool) {
 	for len(m.held) > 0 {
 		m.letGo(t)
@@ -515,7 +515,7 @@ func (m *machine[K, V]) reopen(t *rapid.T, powerLoss bool) {
 func (m *machine[K, V]) anotherHandle(t *rapid.T) {
 	s, err := everheap.Open(m.dir, m.opts...)
 	m.ok(t, err)
-	defer func() { _ = s.Close() }() // what a fuzzer gives may end in the step
+	defer func() { _ = s.Close() }() // a fuzzer's input may end in the step
 	m.step(t, s, nil, m.model)
 	m.ok(t, s.Close())
 	if _, err := m.m.Len(s); !errors.Is(err, everheap.ErrClosed) {

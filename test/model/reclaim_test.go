@@ -83,9 +83,9 @@ func fillRecords(t *testing.T, s *everheap.Space, m everheap.Map[uint64, spacete
 // awaitReclaim gives the background some time to tidy and to write anchors.
 func awaitReclaim() { time.Sleep(1500 * time.Millisecond) }
 
-// An old reader pins what it can see, and nothing that came after: writers that
-// overwrite a small part of a map again and again, while another process has a
-// View open, or stands still in it, do not make the space grow.
+// An old reader pins the blocks of its version, and no later ones: writers that overwrite a small
+// part of a map again and again, while another process has a View open, or is suspended in it, do not
+// make the space grow.
 func TestPressure_HeldView(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		t.Run(map[bool]string{false: "reading", true: "suspended"}[stopped], func(t *testing.T) {
@@ -114,15 +114,15 @@ func TestPressure_HeldView(t *testing.T) {
 			}
 			for _, w := range writers {
 				if !spacetest.Wait(spacetest.Long, func() bool { return len(w.Words()) > 0 || w.Gone() }) {
-					t.Fatal("the writers do not come to an end")
+					t.Fatal("the writers do not end")
 				}
 				w.AwaitLine("done")
 			}
 			after := s.Stats().Used
 			t.Logf("%d entries, %d updates of %d of them in %v: %.1f MB in use before, %.1f after",
 				entries, updates, entries/100, time.Since(began).Round(time.Millisecond), float64(before)/1e6, float64(after)/1e6)
-			// Each process has some extents of each class for itself; and while a leader
-			// of the journal is not scheduled for a moment, what is freed waits for it.
+			// Each process has some extents of each class for itself; and while a leader of the
+			// journal is not scheduled for a moment, freed blocks wait for it.
 			const slack = 64 << 20
 			if after > 3*before+slack {
 				t.Errorf("an old reader made the space grow from %d to %d bytes", before, after)
@@ -164,12 +164,12 @@ func visitorChild() int {
 	return 0
 }
 
-// sprawl is how many bytes a small space may take before lone blocks are used.
+// sprawl is the size that a small space may reach before single free blocks are reused.
 const sprawl = 10.5e6
 
-// Many processes that come, write a little and go leave nothing behind: neither
-// one after the other while somebody stays, nor when each is the last one to leave.
-// Several at once may each find that another one has taken what is free.
+// Many processes that open the space, write a little and close it leave no space behind: neither one
+// after the other while another process stays, nor when each is the last user. If several run at
+// once, each may find that another has taken the free blocks.
 func TestPressure_Visitors(t *testing.T) {
 	for _, v := range []struct {
 		name             string
@@ -210,7 +210,7 @@ func TestPressure_Visitors(t *testing.T) {
 	}
 }
 
-// What was deleted is used again.
+// The blocks of deleted entries are reused.
 func TestPressure_Refill(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[uint64, spacetest.Record](t, s)
@@ -232,7 +232,7 @@ func TestPressure_Refill(t *testing.T) {
 				return nil
 			})
 		}
-		spacetest.Must(t, s.Sync(context.Background())) // the two newest anchors keep what they can see
+		spacetest.Must(t, s.Sync(context.Background())) // the two newest anchors keep the blocks of their versions
 		spacetest.Must(t, s.Sync(context.Background()))
 	}
 	if used := s.Stats().Used; used > first*3/2 {
@@ -240,7 +240,7 @@ func TestPressure_Refill(t *testing.T) {
 	}
 }
 
-// Two processes write by turns: what the one frees the other can use.
+// Two processes write by turns: each can use the blocks that the other frees.
 func TestPressure_Alternating(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		s := spacetest.Scratch(t)

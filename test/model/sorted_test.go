@@ -14,8 +14,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The random program of the model tests, on sorted maps: besides what it does to any
-// map, the order of the keys is that of a sorted slice.
+// The random program of the model tests, on sorted maps: it also compares the order of the keys with
+// a sorted slice.
 
 func TestSorted_Model(t *testing.T) {
 	sortedKinds(t)
@@ -116,8 +116,8 @@ func (m *machine[K, V]) sequence(t fatal, what string, seq iter.Seq2[K, *V], wan
 	}
 }
 
-// bound draws an end of a range, and returns the index that it is at in the keys, as the
-// lower and as the upper end.
+// bound draws an end of a range, and returns its index in the keys, as the lower and as the upper
+// end.
 func (m *machine[K, V]) bound(t *rapid.T, keys []K) (b everheap.Bound[K], lower, upper int) {
 	key := m.kind.Key(rapid.IntRange(0, 120).Draw(t, "bound"))
 	i, there := spacetest.Index(keys, key)

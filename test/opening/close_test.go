@@ -85,8 +85,8 @@ func TestClose_WaitingKeepsNobodyFromOtherSpaces(t *testing.T) { // K1
 	must(t, receive(t, "Close", closed))
 }
 
-// A space that is opened again while Close waits for a View stays open, with all that
-// was in it; and whoever opens it waits for nobody, in that View neither.
+// A space that is opened again while Close waits for a View stays open, with its contents; and Open
+// does not wait, not even inside that View.
 func TestOpen_TakesBackAClosingThatWaits(t *testing.T) { // K3
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)
@@ -134,8 +134,8 @@ func TestErrBusy_OpenInAnotherModeWhileClosing(t *testing.T) {
 	must(t, r.Close())
 }
 
-// Close inside whatever calls the program back returns; what goes on there ends as ever,
-// and then the space ends.
+// Close returns inside every function that the library calls; the transaction around it ends as
+// usual, and then the space is closed.
 func TestClose_InsideTransactions(t *testing.T) {
 	ctx := context.Background()
 	for name, inside := range map[string]func(s *everheap.Space, m everheap.Map[string, int], fn func()) error{
@@ -169,7 +169,7 @@ func TestClose_InsideTransactions(t *testing.T) {
 		},
 		"Watch": func(s *everheap.Space, m everheap.Map[string, int], fn func()) error {
 			written := make(chan error, 1)
-			go func() { // until the space is closed: the loop tells only of what comes after it has begun
+			go func() { // until the space is closed: the loop only yields versions after its beginning
 				var err error
 				for i := 0; err == nil; i++ {
 					err = m.Set(s, "other", i)
@@ -187,7 +187,7 @@ func TestClose_InsideTransactions(t *testing.T) {
 		},
 		"Resume": func(s *everheap.Space, m everheap.Map[string, int], fn func()) error {
 			_ = everheap.Resume(ctx, s, "r", 0, func(*int, func() error) error { fn(); return nil })
-			return nil // whatever it says of the closed space
+			return nil // whatever the error about the closed space is
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -209,15 +209,14 @@ func TestClose_InsideTransactions(t *testing.T) {
 			}
 			if name == "Update" {
 				if v, err := m.Get(s, "newer"); err != nil || v != 3 {
-					t.Errorf("what the Update has committed after Close is %d (%v)", v, err)
+					t.Errorf("the value that the Update committed after Close is %d (%v)", v, err)
 				}
 			}
 		})
 	}
 }
 
-// What was committed before a Close inside a View is durable when that returns, though
-// the View goes on.
+// Commits before a Close inside a View are durable when Close returns, although the View continues.
 func TestClose_InsideViewIsDurable(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := openPlain(t, dir, everheap.WithFlushInterval(time.Hour))
@@ -225,7 +224,7 @@ func TestClose_InsideViewIsDurable(t *testing.T) {
 	must(t, m.Set(s, "k", 1))
 	must(t, s.View(func(tx *everheap.Tx) error {
 		must(t, s.Close())
-		// To another process nothing but the files is there: as after the loss of this one.
+		// Another process has only the files, as if this process had died.
 		copied := filepath.Join(t.TempDir(), "copy")
 		must(t, os.CopyFS(copied, os.DirFS(dir)))
 		must(t, os.Remove(filepath.Join(copied, "live")))

@@ -33,8 +33,8 @@ func modes(t *testing.T, dir string) map[string]fs.FileMode {
 	return got
 }
 
-// WithMode is what it says whatever the mask, for files that are made later too, under
-// another mask, and by whoever.
+// Files have the permissions of WithMode whatever the mask is, also files made later, under another
+// mask, and by other users.
 func TestWithMode_WhateverTheMask(t *testing.T) {
 	for _, mask := range []int{0, 0o022, 0o077, 0o777} {
 		t.Run(fmt.Sprintf("%03o", mask), func(t *testing.T) {
@@ -69,7 +69,7 @@ func TestWithMode_WhateverTheMask(t *testing.T) {
 	}
 }
 
-// Files that root makes later belong to whom the heap belongs to.
+// Files that root makes later belong to the owner of the heap.
 func TestOpen_ByRootLeavesTheFilesToTheirOwner(t *testing.T) {
 	asRoot(t)
 	dir := publicDir(t)
@@ -87,8 +87,8 @@ func TestOpen_ByRootLeavesTheFilesToTheirOwner(t *testing.T) {
 	c.Ends()
 }
 
-// A space that root makes, or restores, in a directory that is there belongs to whom the
-// directory belongs to.
+// A space that root creates or restores in an existing directory belongs to the owner of the
+// directory.
 func TestOpen_ByRootInADirectoryOfAnother(t *testing.T) {
 	asRoot(t)
 	var backup bytes.Buffer
@@ -124,8 +124,8 @@ func TestOpen_ByRootInADirectoryOfAnother(t *testing.T) {
 	}
 }
 
-// A directory that is there and is empty, or holds what a file system or a crash leaves,
-// becomes the space, and stays the directory that it is.
+// An existing directory that is empty, or has only leftovers of a file system or a crash, becomes the
+// space, and keeps its inode.
 func TestOpen_EmptyDirectoryBecomesTheSpace(t *testing.T) {
 	for name, fill := range map[string]func(dir string) error{
 		"empty":      func(string) error { return nil },
@@ -154,7 +154,7 @@ func TestOpen_EmptyDirectoryBecomesTheSpace(t *testing.T) {
 	}
 }
 
-// The root of a volume becomes the space: it can be renamed by nobody.
+// The root of a volume, which cannot be renamed, becomes the space.
 func TestOpen_RootOfAVolume(t *testing.T) {
 	asRoot(t)
 	dir := t.TempDir()
@@ -168,7 +168,8 @@ func TestOpen_RootOfAVolume(t *testing.T) {
 	must(t, s.Close())
 }
 
-// What holds something else is no space, and the error says so: the root of all files too.
+// A directory with other files does not become a space, and the error says so; nor does the root
+// directory.
 func TestErrExists_DirectoryWithOtherThings(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "thesis.txt"), nil, 0o600))
@@ -188,7 +189,7 @@ func TestErrExists_DirectoryWithOtherThings(t *testing.T) {
 
 // Several create a space in one directory at once: all open the same one.
 func TestOpen_CreatorsAtOnceInADirectory(t *testing.T) { // K12
-	for i := range 5 { // one after the other: creators in other processes know nothing of the windows in this one
+	for i := range 5 { // one after the other: creators in other processes do not know the windows of this one
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			dir := t.TempDir()
 			var wg sync.WaitGroup
@@ -211,7 +212,7 @@ func TestOpen_CreatorsAtOnceInADirectory(t *testing.T) { // K12
 	}
 }
 
-// A creator that dies at any step leaves a whole space or none, and the next one has one.
+// A creator that dies at any step leaves a whole space or none, and the next creator gets one.
 func TestOpen_CreatorDies(t *testing.T) { // K11
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")

@@ -19,15 +19,14 @@ import (
 	"github.com/everheap/everheap/internal/proctest"
 )
 
-// takeGate takes the gate of a space as somebody who opens or closes it would, until
-// release.
+// takeGate takes the gate of a space, as Open and Close do, until release.
 func takeGate(dir string) (release func(), err error) {
 	f, err := os.OpenFile(filepath.Join(dir, "heap"), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
 	if ok, err := oslock.TryLock(f, format.LockGate, false); err != nil || !ok {
-		return nil, errors.Join(err, f.Close(), errors.New("the gate is held by somebody else"))
+		return nil, errors.Join(err, f.Close(), errors.New("the gate is held by another process"))
 	}
 	return func() { f.Close() }, nil
 }
@@ -47,7 +46,7 @@ func init() {
 	proctest.Children["opener"] = openerChild
 }
 
-// herdChild opens the space when it is told to, writes, and closes it when it is told to.
+// herdChild opens the space on command, writes, and closes it on command.
 func herdChild(dir string) error {
 	proctest.Say("here")
 	key := proctest.Told()
@@ -70,7 +69,7 @@ func herdChild(dir string) error {
 // Many processes open one space at once, which one of them creates; all have it open at
 // once, and all close it at once.
 func TestOpen_ManyProcessesAtOnce(t *testing.T) { // K5
-	n := 100 // with a soak all that there can be
+	n := 100 // with a soak the maximum number
 	if *soakFlag > 0 {
 		n = format.NumProcesses
 	}
@@ -103,7 +102,7 @@ func TestOpen_ManyProcessesAtOnce(t *testing.T) { // K5
 	}
 }
 
-// openerChild opens and closes the space, and says what happened.
+// openerChild opens and closes the space, and prints the results.
 func openerChild(dir string) error {
 	s, err := everheap.Open(dir)
 	if errors.Is(err, everheap.ErrBusy) {
@@ -120,8 +119,8 @@ func openerChild(dir string) error {
 	return nil
 }
 
-// As many processes as there are entries can have the space open; the next one is told
-// so, and it can when one of them has closed it.
+// As many processes as there are entries can have the space open. The next one gets an error, until
+// one of them has closed the space.
 func TestErrBusy_TooManyProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	open(t, dir)
@@ -161,8 +160,8 @@ func TestErrBusy_TooManyProcesses(t *testing.T) {
 	next.Ends()
 }
 
-// Whoever stands still with the gate keeps nobody from opening, using and closing a space
-// that is alive.
+// A suspended process with the gate does not keep others from opening, using and closing an open
+// space.
 func TestOpen_GateIsHeldByOneWhoStandsStill(t *testing.T) { // K4, K6
 	dir := filepath.Join(t.TempDir(), "s")
 	s := openPlain(t, dir)
@@ -174,7 +173,7 @@ func TestOpen_GateIsHeldByOneWhoStandsStill(t *testing.T) { // K4, K6
 	}
 	must(t, mapOf(t, s).Set(s, "k", 1))
 	within(t, "closing", func() { must(t, s.Close()) })
-	s = openPlain(t, dir) // nobody has it open, and live is whole still
+	s = openPlain(t, dir) // no process has it open, and live is still whole
 	if v, err := mapOf(t, s).Get(s, "k"); err != nil || v != 1 {
 		t.Errorf("%d (%v)", v, err)
 	}
@@ -193,9 +192,8 @@ func gateChild(dir string) error {
 	return nil
 }
 
-// A space that must be recovered needs the gate. Who waits for it sleeps until the
-// context ends; the error names the holder and says that it stands still. When the
-// holder goes on, so does everybody.
+// Recovering a space needs the gate. A waiter sleeps until its context ends; the error names the
+// holder and says that it is suspended. When the holder continues, so do the waiters.
 func TestErrBusy_OpenNamesTheHolderOfTheGate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)
@@ -225,18 +223,18 @@ func TestErrBusy_OpenNamesTheHolderOfTheGate(t *testing.T) {
 	holder.Ends()
 }
 
-// The context of OpenContext ends the waiting for another goroutine of the process that
-// is ending the space.
+// The context of OpenContext ends the wait for a goroutine of the same process that is closing the
+// space.
 func TestErrBusy_OpenContextWhileEnding(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)
 	must(t, mapOf(t, s).Set(s, "k", 1))
-	release := holdGate(t, dir) // for which the end waits
+	release := holdGate(t, dir) // the closing waits for the gate
 	closed := closing(t, s)
 	ended, end := context.WithCancel(context.Background())
 	end()
 	again, err := everheap.OpenContext(ended, dir)
-	if err == nil { // it was in time, or the end was over
+	if err == nil { // it came in time, or the closing was over
 		must(t, again.Close())
 	} else {
 		expectError(t, err, everheap.ErrBusy, "another goroutine")

@@ -20,14 +20,14 @@ func init() {
 	proctest.Children["writer"] = writerChild
 }
 
-// nobody makes a command run as a user who owns nothing; the test binary is found
-// whatever that user may see.
+// nobody makes a command run as a user without files; the test binary is started by a path that this
+// user can read.
 func nobody(c *exec.Cmd) {
 	c.Path = "/proc/self/exe"
 	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 }
 
-// asRoot skips the test if other users cannot be played.
+// asRoot skips the test if it cannot run processes as other users.
 func asRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -35,7 +35,7 @@ func asRoot(t *testing.T) {
 	}
 }
 
-// publicDir returns a directory that all users can look into.
+// publicDir returns a directory that all users can read.
 func publicDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -44,7 +44,7 @@ func publicDir(t *testing.T) string {
 	return filepath.Join(dir, "s")
 }
 
-// guestChild reads what it is told to.
+// guestChild reads on command.
 func guestChild(dir string) error {
 	s, err := everheap.Open(dir, everheap.WithReadOnly())
 	if err != nil {
@@ -60,7 +60,7 @@ func guestChild(dir string) error {
 		switch what := proctest.Told(); what {
 		case "end":
 			return s.Close()
-		case "hold": // one version, looked at again and again until the next line
+		case "hold": // hold one version, and read it again and again until the next line
 			err := s.View(func(tx *everheap.Tx) error {
 				first, looks, done := -1, 0, make(chan string, 1)
 				go func() { done <- proctest.Told() }()
@@ -103,7 +103,7 @@ func guestChild(dir string) error {
 	}
 }
 
-// churn replaces everything in the map many times, and lets go of all that it can.
+// churn replaces all entries of the map many times, and frees all that it can.
 func churn(t *testing.T, s *everheap.Space, rounds int) {
 	t.Helper()
 	m := mapOf(t, s)
@@ -117,12 +117,12 @@ func churn(t *testing.T, s *everheap.Space, rounds int) {
 			return nil
 		}))
 	}
-	_, err := s.Compact(context.Background()) // sweeps, and punches what is free
+	_, err := s.Compact(context.Background()) // sweeps, and punches free extents
 	must(t, err)
 }
 
-// Who may only read sees what others commit, and what it holds stays as it was whatever
-// they do; it can neither write nor lock, and says why.
+// A user who may only read sees the commits of others, and a held version does not change. It can
+// neither write nor lock, and the errors say why.
 func TestReadOnly_UserWhoMayNotWrite(t *testing.T) { // K8, K9
 	asRoot(t)
 	dir := publicDir(t)
@@ -160,8 +160,8 @@ func TestReadOnly_UserWhoMayNotWrite(t *testing.T) { // K8, K9
 	g.Ends()
 }
 
-// Without a live file such a reader sees the version on disk, for as long as it is there,
-// and keeps nobody from opening the space for writing.
+// Without a live file such a reader sees the version on disk, as long as it exists, and does not keep
+// others from opening the space for writing.
 func TestReadOnly_UserWhoMayNotWriteAfterARestart(t *testing.T) { // K10
 	asRoot(t)
 	dir := publicDir(t)
@@ -187,7 +187,7 @@ func TestReadOnly_UserWhoMayNotWriteAfterARestart(t *testing.T) { // K10
 	g.Ends()
 }
 
-// What must be recovered first is not for one who may only read, and the error says so.
+// A user who may only read cannot open a space that must be recovered, and the error says so.
 func TestErrReadOnly_GuestOfASpaceThatMustBeRecovered(t *testing.T) {
 	asRoot(t)
 	dir := publicDir(t)
@@ -223,7 +223,7 @@ func writerChild(dir string) error {
 	return s.Close()
 }
 
-// From a read-only mount the space is read, alive or not, by root as well.
+// A space on a read-only mount can be read, open elsewhere or not, by root as well.
 func TestReadOnly_Mount(t *testing.T) {
 	asRoot(t)
 	dir := publicDir(t)

@@ -1,5 +1,5 @@
-// Package opening tests how processes come to a space and leave it: many at once, beside
-// those who wait or stand still, in whatever mode and by whatever user.
+// Package opening tests how processes open and close a space: many at once, beside waiting and
+// suspended processes, in every mode and by different users.
 //
 // Start reading at TestClose_WaitingKeepsNobodyFromOtherSpaces.
 package opening
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 // small is the maximum size of the spaces here.
 const small = 256 << 20
 
-// open opens a space that is checked, and closed, at the end of the test.
+// open opens a space, and checks and closes it at the end of the test.
 func open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
 	s := openPlain(t, dir, opts...)
@@ -59,7 +59,7 @@ func open(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 // openPlain is open without the check.
 func openPlain(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(dir, "heap")); err != nil { // it is created, and gets a size
+	if _, err := os.Stat(filepath.Join(dir, "heap")); err != nil { // a new space gets a size
 		opts = append([]everheap.Option{everheap.WithMaxSize(small)}, opts...)
 	}
 	s, err := everheap.Open(dir, opts...)
@@ -89,7 +89,7 @@ func receive[T any](t testing.TB, what string, from <-chan T) (v T) {
 	select {
 	case v = <-from:
 	case <-time.After(proctest.Patience):
-		t.Fatalf("waited %v for %s in vain", proctest.Patience, what)
+		t.Fatalf("%s did not come in %v", what, proctest.Patience)
 	}
 	return v
 }
@@ -132,7 +132,7 @@ func openFiles(t testing.TB, dir string) (files []string) {
 	return files
 }
 
-// noneLeft fails the test if there are goroutines that were not there before.
+// noneLeft fails the test if there are more goroutines than before.
 func noneLeft(t testing.TB, before goleak.Option) {
 	t.Helper()
 	var err error

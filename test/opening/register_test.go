@@ -40,8 +40,8 @@ func init() {
 	}
 }
 
-// A process that has not registered what another one stores has the same collection: it says
-// which type it lacks, and does what needs no Go types.
+// A process that has not registered a type of another process can use the collection: errors name the
+// missing type, and operations without Go types work.
 func TestRegister_AnotherProcess(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir)

@@ -19,11 +19,11 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// least is the least maximum size, in bytes.
+// least is the smallest allowed maximum size, in bytes.
 const least = 64 << 20
 
 func init() {
-	proctest.Children["fill"] = func(dir string) error { // puts what it is told to until it is told to end
+	proctest.Children["fill"] = func(dir string) error { // stores values on command until it is told to end
 		s, err := everheap.Open(dir)
 		if err != nil {
 			return err
@@ -81,12 +81,12 @@ func fillUp(t testing.TB, s *everheap.Space, m everheap.Map[int, []byte], from i
 	}
 }
 
-// dies makes a child fall dead at a point.
+// dies makes a child die at a point.
 func dies(point string) func(*exec.Cmd) {
 	return func(c *exec.Cmd) { c.Env = append(c.Env, "EVERHEAP_POINT="+point+":1:kill") }
 }
 
-// A full space gets more while several processes have it open, and all of them use it.
+// A full space grows while several processes have it open, and all of them can use the room.
 func TestResize_InPlace(t *testing.T) { // Z1
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir, everheap.WithMaxSize(least))
@@ -116,7 +116,7 @@ func TestResize_InPlace(t *testing.T) { // Z1
 	p.Ends()
 }
 
-// What cannot be is refused, and says what can be done.
+// Impossible sizes are refused, and the errors say what to do.
 func TestResize_Refused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := open(t, dir, everheap.WithMaxSize(2*least))
@@ -147,8 +147,8 @@ func TestResize_Refused(t *testing.T) {
 	must(t, r.Close())
 }
 
-// Who opens a space with another maximum size than it has is told so, be it open in this
-// process, in another one, or in none.
+// Opening a space with another maximum size is an error, whether the space is open in this process,
+// in another one, or in none.
 func TestOpen_WithOtherMaxSize(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	s := openPlain(t, dir, everheap.WithMaxSize(2*least))
@@ -177,8 +177,8 @@ func TestOpen_WithOtherMaxSize(t *testing.T) {
 	refused()
 }
 
-// A maximum size that Resize has returned for outlives the death of all and a loss of
-// power; one whose author died before may be there or not, and the space is whole.
+// After Resize has returned, the maximum size survives the death of all processes and a power loss.
+// If the process died before, the size is the old or the new one, and the space is whole.
 func TestResize_Durable(t *testing.T) { // Z2
 	points := []string{""}
 	if invariant.Enabled {
@@ -213,8 +213,8 @@ func TestResize_Durable(t *testing.T) { // Z2
 	}
 }
 
-// A recovery from an older anchor, which tells a smaller maximum size, replays what the
-// larger one had made possible.
+// A recovery from an older anchor, with a smaller maximum size, replays the changes that the larger
+// size had made possible.
 func TestResize_RecoveryIsBoundedByTheWindow(t *testing.T) { // Z3
 	manual := inside.Option(func(o *engine.Options) { o.Manual = true }).(everheap.Option) // the background would write anchors
 	for range 10 {
@@ -250,8 +250,8 @@ func TestResize_RecoveryIsBoundedByTheWindow(t *testing.T) { // Z3
 	t.Error("no older anchor was left, in ten tries")
 }
 
-// forgetAnchors clears the slots of the anchors that were written since, and reports whether
-// two of those before are left, to which the journal goes back.
+// forgetAnchors clears the slots of newer anchors, and reports whether an older anchor is left that
+// the journal reaches back to.
 func forgetAnchors(t *testing.T, dir string, before [format.NumAnchors]string) bool {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(dir, "heap"), os.O_RDWR, 0)
@@ -271,7 +271,7 @@ func forgetAnchors(t *testing.T, dir string, before [format.NumAnchors]string) b
 	if since == 0 {
 		t.Fatal("no anchor has been written since")
 	}
-	return since == 1 && left > 0 // the older of the usable ones is of before
+	return since == 1 && left > 0 // the older usable anchor was written before
 }
 
 // anchors returns the pages of the anchor slots.
@@ -289,8 +289,8 @@ func anchors(t *testing.T, dir string) (pages [format.NumAnchors]string) {
 	return pages
 }
 
-// A closed space gets a larger window, in another place, and the registry learns of it;
-// all that was in it, checkpoints and IDs included, is there.
+// A closed space gets a larger window, at another address, which the registry notes; the contents,
+// checkpoints and IDs are unchanged.
 func TestResize_LargerWindow(t *testing.T) { // Z4
 	t.Setenv("EVERHEAP_HOME", t.TempDir())
 	s, err := everheap.Open("forum", everheap.WithMaxSize(least))
@@ -333,7 +333,7 @@ func TestResize_LargerWindow(t *testing.T) { // Z4
 	}
 	must(t, s.ViewAt("before", func(tx *everheap.Tx) error {
 		if ok, err := m.Has(tx, "since"); ok || err != nil {
-			t.Errorf("the checkpoint has what came later: %v", err)
+			t.Errorf("the checkpoint has a later change: %v", err)
 		}
 		return nil
 	}))
@@ -343,7 +343,7 @@ func TestResize_LargerWindow(t *testing.T) { // Z4
 	}
 }
 
-// A backup keeps the maximum size, and whoever restores it can give another one.
+// A backup keeps the maximum size, and a restore can give another one.
 func TestRestoreBackup_KeepsTheMaxSize(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, filepath.Join(dir, "s"), everheap.WithMaxSize(3*least/2))

@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// failingAt runs a test for each call to a file whose name begins so, or to the directory, that can fail
-// while do is done: the first, second and further ones, until do has succeeded.
+// failingAt runs a test with a failing call of do, for each call on the directory or on a file whose
+// name begins with begin: the first, the second and so on, until do succeeds.
 func failingAt(t *testing.T, begin string, test func(t *testing.T, d *faultdisk.Disk, rule faultdisk.Rule) (failed bool)) {
 	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EIO} {
 		for _, op := range []faultdisk.Op{faultdisk.Open, faultdisk.Write, faultdisk.Sync, faultdisk.Rename, faultdisk.SyncDir} {
@@ -43,7 +43,7 @@ func faultySpace(t *testing.T, d *faultdisk.Disk) (*everheap.Space, everheap.Map
 	return s, m
 }
 
-// left returns the files of a space that begin so.
+// left returns the files of a space whose names begin with begin.
 func left(t *testing.T, s *everheap.Space, begin string) []string {
 	t.Helper()
 	list, err := filepath.Glob(filepath.Join(s.Stats().Dir, begin+"*"))
@@ -51,8 +51,8 @@ func left(t *testing.T, s *everheap.Space, begin string) []string {
 	return list
 }
 
-// A version whose aside cannot be written is committed all the same, and whoever reads the changes is
-// told that they are not kept; what comes after it can be had.
+// A version whose aside cannot be written is committed nevertheless. Reading its changes returns
+// ErrNotKept; later changes can be read.
 func TestChangesFault_Aside(t *testing.T) { // CH4
 	failingAt(t, "changes-", func(t *testing.T, d *faultdisk.Disk, rule faultdisk.Rule) bool {
 		s, m := faultySpace(t, d)
@@ -83,9 +83,9 @@ func TestChangesFault_Aside(t *testing.T) { // CH4
 			}
 		}
 		if n != 1 {
-			t.Error("what comes after it cannot be had")
+			t.Error("the later changes cannot be read")
 		}
-		spacetest.Must(t, spacetest.Engine(s).Anchor(true)) // else a recovery needs the aside
+		spacetest.Must(t, spacetest.Engine(s).Anchor(true)) // otherwise a recovery needs the aside
 		spacetest.Must(t, u.Drop())
 		if list := left(t, s, "changes-"); len(list) > 0 {
 			t.Errorf("%v are left", list)
@@ -94,8 +94,8 @@ func TestChangesFault_Aside(t *testing.T) { // CH4
 	})
 }
 
-// A subscription whose file cannot be written is none, or stays where it is; the space is written to as
-// before.
+// If the file of a subscription cannot be written, the subscription is not made, or keeps its
+// position; the space can be written as before.
 func TestChangesFault_Subscription(t *testing.T) { // CH5
 	failingAt(t, "subscription-", func(t *testing.T, d *faultdisk.Disk, rule faultdisk.Rule) bool {
 		s, m := faultySpace(t, d)
@@ -130,8 +130,8 @@ func TestChangesFault_Subscription(t *testing.T) { // CH5
 	})
 }
 
-// What cannot be made a replica can be written to, also when live is made anew; what cannot be promoted
-// stays a replica.
+// If AsReplica fails, the space can be written, also with a new live file; if Promote fails, the
+// space stays a replica.
 func TestChangesFault_Replica(t *testing.T) { // RP4
 	failingAt(t, "replica", func(t *testing.T, d *faultdisk.Disk, rule faultdisk.Rule) bool {
 		s, m := faultySpace(t, d)
@@ -164,7 +164,7 @@ func TestChangesFault_Replica(t *testing.T) { // RP4
 		spacetest.Must(t, err)
 		d.Fail(rule)
 		err = r.Promote(context.Background())
-		promoteFailed := len(d.Failed()) > 0 && rule.Ops[0] != faultdisk.Open // to know who leads
+		promoteFailed := len(d.Failed()) > 0 && rule.Ops[0] != faultdisk.Open // reading the leader's name
 		d.Repair()
 		if promoteFailed != (err != nil) {
 			t.Errorf("%v: %v", d.Failed(), err)

@@ -10,14 +10,14 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// cutLoose are the objects of a cutRun that nothing refers to: a list has their IDs, as
-// numbers. They are there until they are collected. In the model they are "loose/ID".
+// cutLoose has the unreferenced objects of a cutRun: a list has their IDs, as numbers. They exist
+// until they are collected. In the model they are "loose/ID".
 type cutLoose struct{ ids everheap.List[everheap.ID] }
 
-// mostLoose is how many there may be, so that one transaction collects them all.
+// mostLoose is the maximum number of loose objects, so that one transaction collects them all.
 const mostLoose = 40
 
-// open opens the list; if it is created that is a version.
+// open opens the list; creating it makes a version.
 func (l *cutLoose) open(c *cutRun) {
 	c.t.Helper()
 	var err error
@@ -37,7 +37,7 @@ func (l *cutLoose) keys(c *cutRun) (list []string) {
 	return list
 }
 
-// single makes a loose object, or collects all that there are.
+// single makes a loose object, or collects all of them.
 func (l *cutLoose) single(c *cutRun) error {
 	c.begin()
 	if there := l.keys(c); c.r.IntN(4) == 0 || len(there) > mostLoose {
@@ -89,7 +89,7 @@ func (l *cutLoose) make(c *cutRun, tx *everheap.Tx) (made change, err error) {
 	return change{fmt.Sprint("loose/", id), value}, err
 }
 
-// readLoose calls add with the loose objects that are there.
+// readLoose calls add with the existing loose objects.
 func readLoose(tx *everheap.Tx, add func(key, value string)) error {
 	ids, err := everheap.OpenList[everheap.ID](tx, "loose")
 	if spacetest.IsNotFound(err) {

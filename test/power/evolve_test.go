@@ -14,8 +14,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// An evolvingSpace is a space on a watched disk whose map "people" changes its types,
-// and what each version of it holds: the types, and how many people.
+// An evolvingSpace is a space on a watched disk whose map "people" changes its types. It knows the
+// types and the number of people of each version.
 type evolvingSpace struct {
 	t       *testing.T
 	r       *rand.Rand
@@ -27,7 +27,7 @@ type evolvingSpace struct {
 	seen    [2]int          // images with the old and with the new types
 }
 
-// commit does something that makes one version at most, after which there are n people.
+// commit calls fn, which makes at most one version; afterwards the map has n people.
 func (e *evolvingSpace) commit(n int, evolved, durable bool, fn func() error) {
 	e.t.Helper()
 	e.model.begun = append(e.model.begun, told{e.disk.Observe(), uint64(e.space.Stats().Version) + 1})
@@ -39,7 +39,7 @@ func (e *evolvingSpace) commit(n int, evolved, durable bool, fn func() error) {
 	}
 }
 
-// run fills the map, changes its types, and goes on with the new ones.
+// run fills the map, changes its types, and continues with the new ones.
 func (e *evolvingSpace) run(durable bool) {
 	t, s := e.t, e.space
 	const n = 150
@@ -107,7 +107,7 @@ func (e *evolvingSpace) run(durable bool) {
 }
 
 // openBeside opens the list and the value beside the map, and fills the list if it is
-// new. It returns what they hold.
+// new. It returns their contents.
 func openBeside[T any](tx *everheap.Tx, make func(i int) T, opts ...everheap.TypeOption) (list []T, err error) {
 	l, err := everheap.OpenList[T](tx, "list", opts...)
 	if err != nil {
@@ -136,7 +136,7 @@ func openBeside[T any](tx *everheap.Tx, make func(i int) T, opts ...everheap.Typ
 	return list, nil
 }
 
-// verifyBeside compares the list and the value with what they must hold.
+// verifyBeside compares the list and the value with their expected contents.
 func verifyBeside(s *everheap.Space, changed bool) error {
 	return s.View(func(tx *everheap.Tx) error {
 		if !changed {
@@ -175,7 +175,7 @@ func (e *evolvingSpace) verify(dir string, moment int) error {
 		return fmt.Errorf("version %d: check: %v %v", version, report.Findings, err)
 	}
 	if _, ok := e.people[version]; !ok {
-		return nil // before there were any
+		return nil // before there were any people
 	}
 	if err := verifyBeside(s, e.evolved[version]); err != nil {
 		return fmt.Errorf("version %d: %w", version, err)
@@ -216,8 +216,8 @@ func (e *evolvingSpace) verify(dir string, moment int) error {
 	return nil
 }
 
-// A cut of power at any moment of a change of types leaves the old types or the new
-// ones, with all that there was of them; the new ones for sure once it was durable.
+// A power cut at any moment of a change of types leaves the old types or the new ones, with all
+// entries; once the change is durable, the new ones.
 func TestPowerCut_DuringEvolve(t *testing.T) {
 	total := 0
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {

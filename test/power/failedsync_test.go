@@ -19,7 +19,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// failing makes syncs fail now and then: one in so many.
+// failing makes one in every syncs fail, at random.
 func (c *cutRun) failing(r *rand.Rand, every int) {
 	c.disk.Fail = func(string) bool { return r.IntN(every) == 0 }
 }
@@ -45,8 +45,8 @@ func (c *cutRun) runFailing(steps int) (failures int) {
 	return failures
 }
 
-// afterFailure opens the space anew. The transaction that failed may be visible: what
-// it holds is read.
+// afterFailure opens the space again. The failed transaction may be visible, so it reads the
+// contents.
 func (c *cutRun) afterFailure(before uint64) {
 	c.t.Helper()
 	if version := uint64(c.space.Stats().Version); version > before {
@@ -68,7 +68,7 @@ func (c *cutRun) afterFailure(before uint64) {
 	}
 }
 
-// reread makes the model what the space holds, checkpoints included.
+// reread sets the model to the contents of the space, checkpoints included.
 func (c *cutRun) reread() {
 	c.t.Helper()
 	read := func(tx *everheap.Tx) (map[string]string, error) {
@@ -98,8 +98,8 @@ func (c *cutRun) reread() {
 	c.committed()
 }
 
-// What a failed sync has lost is not lost to those to whom it was acknowledged,
-// before or after, whenever the power fails later.
+// A failed sync loses no acknowledged commit, made before or after it, whenever the power fails
+// later.
 func TestPowerCut_AfterFailedSyncs(t *testing.T) { // E7
 	images, failures := 0, 0
 	spacetest.Rounds(t, 4, func(t *testing.T, r *rand.Rand) {
@@ -121,7 +121,7 @@ func TestPowerCut_AfterFailedSyncs(t *testing.T) { // E7
 
 func init() { spacetest.Children["doomed"] = doomedChild }
 
-// doomedChild commits, and dies in a sync that fails: nobody lives to tell.
+// doomedChild commits, and dies in a sync that fails, before it can report the failure.
 func doomedChild() int {
 	c := spacetest.NewInChild()
 	disk := faultdisk.New()
@@ -177,9 +177,9 @@ func doomedChild() int {
 	return 0
 }
 
-// A process is told that its sync has failed, and dies at that moment, or stands
-// still. Who opens the space after that is told nothing by the kernel. What he
-// acknowledges survives a power cut all the same.
+// A process whose sync has failed dies at that moment, or is suspended. The kernel does not report
+// the failure to the process that opens the space next. The commits that this process acknowledges
+// survive a power cut nevertheless.
 func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) { // E7, L13
 	total := 0
 	for i, work := range []string{"journal", "heap", "heap anchored", "journal stopped", "heap stopped anchored"} {
@@ -187,7 +187,7 @@ func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) { // E7, L13
 			dir := filepath.Join(spacetest.MemoryDir(t), "s")
 			child := spacetest.StartChild(t, "doomed", spacetest.Env(dir, 1, work, 1)...)
 			child.AwaitLine("synced")
-			found := map[string]powercut.Found{} // on disk may be more, but nobody may rely on it
+			found := map[string]powercut.Found{} // the disk may have more, but no process may rely on it
 			for _, name := range []string{"heap", journal.FileName} {
 				b, err := os.ReadFile(filepath.Join(dir, name))
 				spacetest.Must(t, err)
@@ -210,8 +210,8 @@ func TestPowerCut_FailedSyncThatNobodyTellsOf(t *testing.T) { // E7, L13
 	t.Logf("%d images", total)
 }
 
-// heirs opens the space on a disk that has lost what the child wrote last, commits,
-// and verifies images.
+// heirs opens the space on a disk that has lost the last writes of the child, commits, and verifies
+// images.
 func heirs(t *testing.T, dir string, found map[string]powercut.Found, work string, seed uint64) int {
 	disk := powercut.New()
 	disk.Found = found
@@ -250,14 +250,14 @@ func heirs(t *testing.T, dir string, found map[string]powercut.Found, work strin
 	return n
 }
 
-// The simulator finds it when a failed sync is taken lightly.
+// The simulator finds the error if a failed sync is ignored.
 func TestPowerCut_FailuresAreFound(t *testing.T) {
 	if spacetest.RaceEnabled || testing.Short() {
 		t.Skip("takes thousands of images")
 	}
 	for seed := uint64(1); seed <= 8; seed++ {
 		c := newCutRun(t, seed, powercut.New())
-		c.disk.Unmark = true // healing is done, and the disk does not hear of it
+		c.disk.Unmark = true // healing only pretends to write: the disk gets no writes
 		c.failing(rand.New(rand.NewPCG(seed, 2)), 12)
 		c.runFailing(150)
 		if n, err := c.violations(seed, c.moments(60), 200); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A place that becomes full: a window of the smallest size, and a disk.
+// A fullPlace is a place that becomes full: a window of the smallest size, or a disk.
 type fullPlace struct {
 	name string
 	dir  func(t *testing.T) string
@@ -24,12 +24,12 @@ type fullPlace struct {
 }
 
 var fullPlaces = []fullPlace{
-	{"window", func(t *testing.T) string { return filepath.Join(spacetest.MemoryDir(t), "s") }, // what is synced is not looked at here
+	{"window", func(t *testing.T) string { return filepath.Join(spacetest.MemoryDir(t), "s") }, // syncs do not matter here
 		[]everheap.Option{everheap.WithMaxSize(64 << 20)}},
 	{"disk", func(t *testing.T) string { return filepath.Join(smallDisk(t, 20<<20), "s") }, nil},
 }
 
-// smallDisk mounts a file system of so many bytes until the end of the test.
+// smallDisk mounts a file system of a size until the end of the test.
 func smallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,8 +54,8 @@ func full(t *testing.T, test func(t *testing.T, dir string, opts ...everheap.Opt
 	}
 }
 
-// fillUp stores values, of fewer and fewer bytes, until nothing more can be stored, and
-// returns how many there are.
+// fillUp stores values, of fewer and fewer bytes, until no more can be stored, and returns their
+// number.
 func fillUp(t *testing.T, s *everheap.Space, m everheap.Map[int, string]) (n int) {
 	t.Helper()
 	for _, size := range []int{5000, 1000, 200, 0} {
@@ -87,8 +87,8 @@ func remove(t *testing.T, s *everheap.Space, m everheap.Map[int, string], from, 
 	})
 }
 
-// Where nothing more can be stored, everything can be removed, at the first try: one by
-// one, and many at once; and then there is space again.
+// When no more can be stored, all entries can be removed, at the first try, one by one and many at
+// once; and then there is space again.
 func TestFull_RemovingWorks(t *testing.T) { // RV2
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
@@ -120,8 +120,8 @@ func TestFull_RemovingAllAtOnce(t *testing.T) { // RV4
 	})
 }
 
-// A program that removes the oldest entries whenever there is no space, for ever: what it
-// frees pays back what removing took.
+// A program can remove the oldest entries whenever there is no space, for ever: the freed blocks
+// refill the reserve that removing used.
 func TestFull_Eviction(t *testing.T) { // RV3
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
@@ -148,7 +148,7 @@ func TestFull_Eviction(t *testing.T) { // RV3
 	})
 }
 
-// What removes and stores as well may do so as long as it leaves less than before.
+// A transaction that both removes and stores succeeds as long as it leaves less than before.
 func TestFull_RemovingMoreThanStoring(t *testing.T) { // RV4
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
@@ -206,8 +206,8 @@ func TestFull_ListsAndSorted(t *testing.T) {
 	})
 }
 
-// A checkpoint keeps everything, so that removing frees nothing: the error says so, and
-// the checkpoint can be dropped, whatever else fails. Then there is space at once.
+// A checkpoint keeps all blocks, so that removing frees none: the error says so. The checkpoint can
+// be dropped even if all else fails, and then there is space at once.
 func TestFull_CheckpointKeepsEverything(t *testing.T) { // RV5
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
@@ -236,8 +236,8 @@ func TestFull_CheckpointKeepsEverything(t *testing.T) { // RV5
 	})
 }
 
-// Sweeps are made meanwhile: one that began before the checkpoint was dropped holds a version
-// that lists it.
+// The same while sweeps run: a sweep that began before the drop holds a version that lists the
+// checkpoint.
 func TestFull_DropBesideSweeps(t *testing.T) { // RV7
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
@@ -276,8 +276,7 @@ func TestFull_DropBesideSweeps(t *testing.T) { // RV7
 	})
 }
 
-// A space that is full is closed, and opened again, with and without its live file; and
-// goes on.
+// A full space is closed, and opened again, with and without its live file; it works as before.
 func TestFull_CloseAndOpen(t *testing.T) { // RV6
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		opts = append([]everheap.Option{everheap.WithDurability(everheap.Durable)}, opts...)
@@ -308,8 +307,7 @@ func TestFull_CloseAndOpen(t *testing.T) { // RV6
 	})
 }
 
-// Others fill the space, and are killed: what they had is found by the first call that
-// needs it.
+// Other processes fill the space, and are killed: the first call that needs space finds their blocks.
 func TestFull_AfterOthersWereKilled(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, opts...)
@@ -341,7 +339,7 @@ func TestFull_AfterOthersWereKilled(t *testing.T) {
 
 func init() { spacetest.Children["filler"] = fillerChild }
 
-// fillerChild stores until nothing more can be stored, says so, and waits.
+// fillerChild stores until no more can be stored, says so, and waits.
 func fillerChild() int {
 	c := spacetest.NewInChild()
 	s, err := c.Open()
@@ -365,7 +363,7 @@ func fillerChild() int {
 	return 0
 }
 
-// What nothing refers to is collected in a space that is full.
+// A collection works in a full space.
 func TestFull_Collection(t *testing.T) {
 	full(t, func(t *testing.T, dir string, opts ...everheap.Option) {
 		s := spacetest.Open(t, dir, append([]everheap.Option{everheap.WithoutCollect()}, opts...)...)

@@ -17,9 +17,8 @@ import (
 
 func init() { spacetest.Children["cut"] = cutChild }
 
-// cutChild cuts its own heap file, so that most of what it reads is not there any
-// more, and goes on. It is another process because one that is not careful enough
-// dies of it.
+// cutChild cuts its own heap file, so that most pages that it reads are gone, and continues. It is
+// another process because a process that is not careful enough dies of it.
 func cutChild() int {
 	c := spacetest.NewInChild()
 	s, err := c.Open(everheap.WithFlushInterval(10*time.Millisecond), spacetest.WithAnchorInterval(10*time.Millisecond))
@@ -116,8 +115,8 @@ func cutChild() int {
 	return 0
 }
 
-// A process whose heap file is cut under its hands, as if the disk could not deliver
-// any of the rest, gets errors and lives. Afterwards the space says what happened.
+// A process whose heap file is cut while it works, as if the disk could not read the rest, gets
+// errors and lives. Afterwards the space reports what happened.
 func TestErrFault_HeapIsCut(t *testing.T) {
 	for _, size := range []int64{0, 4096, 65536, 65536 * 3, 65536*5 + 4096, 1 << 20} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -126,14 +125,14 @@ func TestErrFault_HeapIsCut(t *testing.T) {
 			c := spacetest.StartChild(t, "cut", spacetest.Env(dir, 1, fmt.Sprint(size), 1)...)
 			c.Await("its end", c.Gone)
 			if c.Heard("failures") == 0 {
-				t.Fatalf("the child did not come to its end: %v\n%s", c.Words(), &c.Stderr)
+				t.Fatalf("the child did not end: %v\n%s", c.Words(), &c.Stderr)
 			}
 			s, err := everheap.Open(dir)
 			if err != nil {
 				spacetest.ExpectError(t, err, everheap.ErrCorrupt, "heap")
 				return
 			}
-			defer s.Close() // an old anchor was left whole, and the journal led from there to all that was synced
+			defer s.Close() // an old anchor is whole, and the journal has all synced changes after it
 			m := spacetest.MapOf[string, string](t, s)
 			for i := 3; i < 3000; i++ {
 				if _, err := m.Get(s, fmt.Sprint("k", i)); err != nil {

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spaceKeeper is a heap file that knows which extents have space in the file, and the
-// extent table as it was synced last.
+// spaceKeeper is a heap file that knows which extents have disk space, and the extent table as last
+// synced.
 type spaceKeeper struct {
 	mapping.File
 	k *keeper
@@ -35,7 +35,7 @@ type keeper struct {
 	synced  []byte         // the table
 	punched int
 	filled  int // allocated after they were punched
-	full    int // allocations that succeed yet; -1: all do
+	full    int // allocations that may still succeed; -1: all do
 }
 
 func (k *keeper) open(path string, flag int, perm os.FileMode) (mapping.File, error) {
@@ -116,9 +116,8 @@ func newKeeper(t *testing.T) *keeper {
 	return &keeper{t: t, first: int64(format.FirstExtent(spacetest.Small)), has: map[int64]bool{}, full: -1}
 }
 
-// Space that was given back is allocated before it is written to, in whatever way the
-// extents came to whoever uses them; and what is marked is on disk before it is given
-// back.
+// A hole is allocated before a process writes to it, however the process got the extent; and the mark
+// of a hole is on disk before the space is given back.
 func TestCompact_HolesAreAllocatedBeforeUse(t *testing.T) {
 	k := newKeeper(t)
 	dir := filepath.Join(t.TempDir(), "s")
@@ -152,7 +151,7 @@ func TestCompact_HolesAreAllocatedBeforeUse(t *testing.T) {
 		spacetest.CheckSpace(t, s)
 		k.verify(dir)
 		spacetest.Must(t, s.Close())
-		if round%3 == 2 { // power is lost: the table is all that tells of holes
+		if round%3 == 2 { // power is lost: only the table knows the holes
 			spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 		}
 	}
@@ -164,8 +163,8 @@ func TestCompact_HolesAreAllocatedBeforeUse(t *testing.T) {
 	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), want)
 }
 
-// On a disk that is full a hole is ErrNoSpace, at every allocation that fails; and when
-// there is space, all goes on.
+// On a full disk, using a hole is ErrNoSpace, at every allocation that fails; when there is space
+// again, all works.
 func TestCompact_HolesOnFullDisk(t *testing.T) {
 	k := newKeeper(t)
 	dir := filepath.Join(t.TempDir(), "s")
@@ -219,9 +218,9 @@ func TestCompact_HolesOnFullDisk(t *testing.T) {
 	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), want)
 }
 
-// Power is lost after a hole was allocated and used for what was never on disk: the
-// table may say so, and the allocation be lost. Such an extent is allocated again before
-// it is used.
+// Power is lost after a hole was allocated and used for blocks that never reached the disk: the table
+// may have the allocation, and the file system may have lost it. Such an extent is allocated again
+// before it is used.
 func TestCompact_LostAllocations(t *testing.T) {
 	k := newKeeper(t)
 	dir := filepath.Join(t.TempDir(), "s")

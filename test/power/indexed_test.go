@@ -26,7 +26,7 @@ type cutPart struct {
 const (
 	indexedKeys    = 120
 	indexedSerials = 300
-	indexedOpening = 20 // versions that it takes at the most to open the map first
+	indexedOpening = 20 // maximum number of versions that the first open of the map makes
 )
 
 // makePart makes the value with a serial.
@@ -42,7 +42,7 @@ func makePart(serial string) cutPart {
 	return p
 }
 
-// open opens the map; if it is created that is several versions.
+// open opens the map; creating it makes several versions.
 func (o *cutIndexed) open(c *cutRun) {
 	c.t.Helper()
 	var err error
@@ -66,8 +66,8 @@ func (o *cutIndexed) single(c *cutRun) error {
 	return err
 }
 
-// change sets or deletes some keys, up to most, and returns what is different then. A serial that
-// another key has changes nothing.
+// change sets or deletes some keys, up to most, and returns the differences. A serial that another
+// key has changes nothing.
 func (o *cutIndexed) change(c *cutRun, sc everheap.Scope, most int) (changes []change, err error) {
 	for range 1 + c.r.IntN(most) {
 		key, serial := fmt.Sprint("k", c.r.IntN(indexedKeys)), ""
@@ -89,8 +89,8 @@ func (o *cutIndexed) change(c *cutRun, sc everheap.Scope, most int) (changes []c
 	return changes, nil
 }
 
-// readIndexed calls add with what the indexed map holds, if it is there, and returns an error if an
-// index holds anything else.
+// readIndexed calls add with the entries of the indexed map, if it exists, and returns an error if an
+// index disagrees with them.
 func readIndexed(tx *everheap.Tx, add func(key, value string)) error {
 	m, err := everheap.OpenMap[string, cutPart](tx, "indexed")
 	if spacetest.IsNotFound(err) {
@@ -131,7 +131,7 @@ func readIndexed(tx *everheap.Tx, add func(key, value string)) error {
 		}
 		marks += len(seen)
 	}
-	if len(names) == 0 && n == 0 { // power was lost when the map was there, and its indexes were not
+	if len(names) == 0 && n == 0 { // power was lost when the map existed without its indexes
 		return nil
 	}
 	if got := strings.Join(names, " "); got != "Marks Serial Shelf,Bin" {
@@ -152,7 +152,7 @@ func readIndexed(tx *everheap.Tx, add func(key, value string)) error {
 	}
 	for k, v := range shelves.All(tx) {
 		if m.Peek(tx, k) != v {
-			return fmt.Errorf("the index on shelves leads to another entry of %s", k)
+			return fmt.Errorf("the index on shelves finds another entry of %s", k)
 		}
 	}
 	return nil

@@ -23,8 +23,8 @@ func init() {
 	spacetest.Children["healer"] = healerChild
 }
 
-// brokenChild makes durable commits until a line names a file whose next sync is to
-// fail. Then it must be refused, and reads go on.
+// brokenChild makes durable commits until a line names a file whose next sync will fail. Then commits
+// must be refused, and reads must work.
 func brokenChild() int {
 	c := spacetest.NewInChild()
 	disk := faultdisk.New()
@@ -61,8 +61,8 @@ func brokenChild() int {
 	return 0
 }
 
-// One process is told that its sync has failed: all are refused, and read, until the
-// space is opened by one that has it for itself.
+// The sync of one process fails: all processes are refused to write, and can read, until a process
+// opens the space alone.
 func TestErrIO_AllProcesses(t *testing.T) {
 	for _, file := range []string{"journal", "heap"} {
 		t.Run(file, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestErrIO_AllProcesses(t *testing.T) {
 			spacetest.ExpectError(t, s.Sync(context.Background()), everheap.ErrIO)
 			_ = s.Close()
 
-			s, err = everheap.Open(dir) // the child has it still
+			s, err = everheap.Open(dir) // the child still has it open
 			spacetest.Must(t, err)
 			reads(s, m)
 			spacetest.ExpectError(t, m.Set(s, "parent", 0), everheap.ErrIO)
@@ -132,7 +132,7 @@ func TestErrIO_AllProcesses(t *testing.T) {
 	}
 }
 
-// healerChild opens a space that has failed, and dies in the sync that the task says.
+// healerChild opens a failed space, and dies in the sync that the task names.
 func healerChild() int {
 	c := spacetest.NewInChild()
 	var after int
@@ -155,7 +155,7 @@ func healerChild() int {
 	return 0
 }
 
-// The mark of failure stays until all is on disk, whenever the healer dies.
+// The mark of failure stays until all data are on disk, whenever the healing process dies.
 func TestErrIO_HealerDies(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "s")
 	disk := faultdisk.New()

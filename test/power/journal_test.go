@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// lostPower returns the space as it is found after a loss of power at this moment, in
-// which everything that was written reached the disk. The space itself is closed.
+// lostPower returns the space as it is after a power loss at this moment, with all writes on disk. It
+// closes the space itself.
 func lostPower(t *testing.T, s *everheap.Space) *everheap.Space {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "s")
@@ -24,8 +24,8 @@ func lostPower(t *testing.T, s *everheap.Space) *everheap.Space {
 	return spacetest.Open(t, dir)
 }
 
-// A transaction that stores a new key more than once and then removes it: the
-// journal must not tell of a removal alone.
+// A transaction that stores a new key more than once and then removes it: the journal must not have a
+// removal alone.
 func TestJournal_KeySetTwiceAndDeleted(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	m := spacetest.MapOf[string, string](t, s)
@@ -48,8 +48,7 @@ func TestJournal_KeySetTwiceAndDeleted(t *testing.T) {
 	}
 }
 
-// mapped has what a value owns as tables: a Dict, and built-in maps in each other; and values in
-// interfaces.
+// mapped owns tables: a Dict, and nested built-in maps; and has values in interfaces.
 type mapped struct {
 	Any    any
 	Fixed  everheap.Dict[string, []string]
@@ -81,7 +80,7 @@ func someMapped(r *rand.Rand, deep int) mapped {
 	return m
 }
 
-// Dicts, built-in maps and interfaces come back from the journal, and from there at another address.
+// Dicts, built-in maps and interfaces survive a replay of the journal, at another address.
 func TestJournal_DictsAndMaps(t *testing.T) {
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		s := spacetest.Scratch(t, spacetest.WithoutBackground())

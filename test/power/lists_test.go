@@ -32,7 +32,7 @@ func (m *cutModel) lengths() (n cutLengths) {
 	return n
 }
 
-// open opens the lists; each one that is created is a version.
+// open opens the lists; creating a list makes a version.
 func (l *cutLists) open(c *cutRun) {
 	c.t.Helper()
 	var err error
@@ -60,8 +60,8 @@ func (l *cutLists) single(c *cutRun) error {
 	return err
 }
 
-// change does one random change, and returns what is different then. An empty value
-// means that what had the key is gone.
+// change does one random change, and returns the differences. An empty value means that the key is
+// gone.
 func (l *cutLists) change(c *cutRun, sc everheap.Scope, n *cutLengths) ([]change, error) {
 	value := c.value()
 	switch k := c.r.IntN(10); {
@@ -108,7 +108,7 @@ func (l *cutLists) newRef(c *cutRun, sc everheap.Scope, value string) error {
 		if err == nil {
 			err = l.refs.Append(tx, ref)
 		}
-		if err == nil && c.r.IntN(3) == 0 { // so that it is set in the transaction that made it
+		if err == nil && c.r.IntN(3) == 0 { // set it in the transaction that made it
 			err = ref.Set(tx, value)
 		}
 		return err
@@ -119,7 +119,7 @@ func (l *cutLists) newRef(c *cutRun, sc everheap.Scope, value string) error {
 	return c.space.Update(context.Background(), create)
 }
 
-// readLists calls add with what the lists hold that are there.
+// readLists calls add with the contents of the existing lists.
 func readLists(tx *everheap.Tx, add func(key, value string)) error {
 	list, err := everheap.OpenList[string](tx, "list")
 	if spacetest.IsNotFound(err) {

@@ -1,5 +1,5 @@
-// Package power cuts the power, fails disks and fills them: whatever was acknowledged is
-// there when the space is opened again, and nothing else by half.
+// Package power cuts the power, fails disks and fills them: when the space is opened again, it has
+// every acknowledged commit, and no other commit in part.
 //
 // Start reading at cutRun, and at the tests whose names begin with TestPowerCut.
 package power

@@ -50,7 +50,7 @@ func newCutRun(t testing.TB, seed uint64, disk *powercut.Disk, opts ...everheap.
 	return c
 }
 
-// open opens the space and its maps; each one that is created is a version.
+// open opens the space and its maps; creating a map makes a version.
 func (c *cutRun) open() {
 	c.t.Helper()
 	var err error
@@ -70,15 +70,15 @@ func (c *cutRun) open() {
 	c.index.open(c)
 }
 
-// begin notes that the next version is about to be committed. A map that is opened
-// first takes up to three: two descriptors, and the map.
+// begin notes that the next version is about to be committed. Opening a map for the first time makes
+// up to three: two descriptors, and the map.
 func (c *cutRun) begin() {
 	moment := c.disk.Observe()
 	c.model.begun = append(c.model.begun, told{moment, uint64(c.space.Stats().Version) + 3})
 }
 
-// committed notes what the newest version holds. Versions between it and the one
-// before hold what that one held.
+// committed notes the contents of the newest version. Versions between it and the noted version
+// before have the contents of that one.
 func (c *cutRun) committed() {
 	c.disk.Observe()
 	version := uint64(c.space.Stats().Version)
@@ -95,7 +95,7 @@ func (c *cutRun) value() string {
 	return fmt.Sprintf("%d-%s", c.r.Uint64(), strings.Repeat("v", n))
 }
 
-// step does one thing.
+// step does one random step.
 func (c *cutRun) step() error {
 	switch k := c.r.IntN(100); {
 	case k < 62:
@@ -114,7 +114,7 @@ func (c *cutRun) step() error {
 	case k < 84:
 		return spacetest.Engine(c.space).Anchor(true)
 	case k < 86:
-		c.begin() // what a restore had pinned is let go, and that is a version
+		c.begin() // ending the pin of a restore makes a version
 		err := spacetest.Sweep(c.space)
 		c.committed()
 		return err
@@ -151,7 +151,7 @@ func (c *cutRun) checkpoint() (err error) {
 	return err
 }
 
-// acknowledged notes that a version survives the loss of power from now on.
+// acknowledged notes that a version survives a power loss from now on.
 func (c *cutRun) acknowledged(version uint64) {
 	c.model.durable = append(c.model.durable, told{c.disk.Observe(), version})
 }
@@ -318,8 +318,8 @@ func (c *cutRun) violations(seed uint64, moments []int, most int) (n int, err er
 	return n, nil
 }
 
-// firstImage returns the moment from which on the space is there: that of the last
-// sync before it was renamed to its place. Before, there is none.
+// firstImage returns the first moment at which the space exists: the last sync before it was renamed
+// into place.
 func (c *cutRun) firstImage() int {
 	for _, s := range c.disk.Syncs() {
 		if s.File == "journal" {
@@ -414,7 +414,7 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 		return 0, err
 	}
 	disk.Observe()
-	recovered := uint64(s.Stats().Version) // closing can make versions, which hold the same
+	recovered := uint64(s.Stats().Version) // closing can make versions with the same contents
 	if err := s.Close(); err != nil {
 		return 0, err
 	}
@@ -423,7 +423,7 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 		spacetest.Must(c.t, os.RemoveAll(twice))
 		spacetest.Must(c.t, os.Mkdir(twice, 0o700))
 		second := disk.Now()
-		if syncs := disk.Syncs(); len(syncs) > 0 { // from the first one on the files are all there
+		if syncs := disk.Syncs(); len(syncs) > 0 { // from the first sync on all files exist
 			second -= r.IntN(second - syncs[0].From + 1)
 		}
 		spacetest.Must(c.t, disk.Image(twice, "heap", second, powercut.Policy(r.IntN(int(powercut.NumPolicies))), r))
@@ -434,7 +434,7 @@ func (c *cutRun) cutAgain(moment int, policy powercut.Policy, r *rand.Rand) (n i
 	return n, nil
 }
 
-// While a space is created there is none, and then a whole one.
+// During the creation of a space an image has no space, or a whole one.
 func TestPowerCut_DuringCreation(t *testing.T) {
 	seed := uint64(1)
 	c := newCutRun(t, seed, powercut.New())
@@ -450,7 +450,7 @@ func TestPowerCut_DuringCreation(t *testing.T) {
 	t.Logf("%d images", n)
 }
 
-// The simulator finds what it is there to find.
+// The simulator finds the faults that the test injects.
 func TestPowerCut_FaultsAreFound(t *testing.T) {
 	if spacetest.RaceEnabled || testing.Short() {
 		t.Skip("takes thousands of images")
@@ -463,7 +463,7 @@ func TestPowerCut_FaultsAreFound(t *testing.T) {
 		apply func(d *powercut.Disk)
 	}{
 		{"the heap is not synced before an anchor is written", func(d *powercut.Disk) {
-			heap := 0 // an anchor syncs twice: the blocks, and itself
+			heap := 0 // an anchor syncs twice: the blocks, and the anchor
 			d.Swallow = func(name string) bool {
 				if name != "heap" {
 					return false

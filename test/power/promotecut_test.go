@@ -24,18 +24,19 @@ type promotedRun struct {
 	space   *everheap.Space
 	states  []stateSince
 	durable []told
-	stale   everheap.Frame // of the first leader, right after what was restored
+	stale   everheap.Frame // of the first leader, right after the restored version
 	own     uint64         // the version that the first Promote has made, durably; 0: none yet
 	ownAt   int
 }
 
-// stateSince says whether the space is a replica from a moment on; unsure: until it is said, it may be.
+// stateSince says whether the space is a replica from a moment on; unsure: it may be, until the next
+// entry.
 type stateSince struct {
 	moment          int
 	replica, unsure bool
 }
 
-// becomes does what makes the space a replica, or no replica any more.
+// becomes calls fn, which makes the space a replica, or ends that.
 func (p *promotedRun) becomes(replica bool, fn func() error) {
 	p.t.Helper()
 	p.states = append(p.states, stateSince{p.disk.Observe(), replica, true})
@@ -43,7 +44,7 @@ func (p *promotedRun) becomes(replica bool, fn func() error) {
 	p.states = append(p.states, stateSince{p.disk.Observe(), replica, false})
 }
 
-// write commits something durably.
+// write makes a durable commit.
 func (p *promotedRun) write(n int) {
 	p.t.Helper()
 	m := spacetest.MapOf[int, string](p.t, p.space)
@@ -72,7 +73,7 @@ func (p *promotedRun) run(r *rand.Rand) {
 		break
 	}
 	p.becomes(true, func() error { return everheap.RestoreReplica(p.dir, bytes.NewReader(stream), "the leader", p.opts...) })
-	p.states[0].unsure = false // from the moment on at which there is a space
+	p.states[0].unsure = false // from the first moment with a space
 	p.space, err = everheap.Open(p.dir, p.opts...)
 	spacetest.Must(t, err)
 	for range 3 {
@@ -95,7 +96,7 @@ func (p *promotedRun) run(r *rand.Rand) {
 	p.disk.Observe()
 }
 
-// stateAt returns what the space was at a moment.
+// stateAt returns the state of the space at a moment.
 func (p *promotedRun) stateAt(moment int) (s stateSince) {
 	for _, next := range p.states {
 		if next.moment <= moment {
@@ -133,15 +134,15 @@ func (p *promotedRun) image(dir string, moment int) error {
 	}
 	switch err := r.Apply(context.Background(), p.stale); {
 	case is && p.own == 0, errors.Is(err, everheap.ErrDiverged), errors.Is(err, everheap.ErrOutOfOrder):
-	case err == nil && is && (moment < p.ownAt || version < p.own): // it was never written to
+	case err == nil && is && (moment < p.ownAt || version < p.own): // the space was never written
 	default:
 		return fmt.Errorf("at version %d, written to since version %d: the frame of the first leader is %w", version, p.own, err)
 	}
 	return s.Close()
 }
 
-// A cut at any moment of RestoreReplica, AsReplica and Promote leaves a replica that cannot be written
-// to, or a space with a history of its own, and what it was for sure before and after.
+// A power cut at any moment of RestoreReplica, AsReplica and Promote leaves a replica that cannot be
+// written, or a space with a history of its own; before and after the call the state is certain.
 func TestPowerCut_DuringPromote(t *testing.T) { // RP4, RP5
 	spacetest.Rounds(t, 2, func(t *testing.T, r *rand.Rand) {
 		disk, opts := watched()

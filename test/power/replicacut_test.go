@@ -18,34 +18,34 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A followedRun is a run of a leader, and of a replica on a disk of its own. What a version holds
-// is the same in both.
+// A followedRun is a run of a leader, and of a replica on a disk of its own. A version has the same
+// contents in both.
 type followedRun struct {
 	*cutRun
 	reader  *everheap.Subscription
 	replica *everheap.Replica
-	second  *powercut.Disk // the replica's
-	other   string         // its directory
-	first   int            // the moment of its first image
+	second  *powercut.Disk // disk of the replica
+	other   string         // directory of the replica
+	first   int            // moment of the replica's first image
 	options []everheap.Option
 
 	frames    map[uint64]everheap.Frame
-	given     []told // frames, after they were had
+	given     []told // frames, once they were read
 	confirmed told2
 	applied   cutModel // its begun and durable
-	reached   []pair   // what the replica had read from the leader
+	reached   []pair   // the frames that the replica has read from the leader
 	spec      int
 
-	replayed, images int // images whose recovery has replayed an aside, and all
+	replayed, images int // images whose recovery has replayed an aside, and all images
 }
 
-// told2 is what was begun, and what has returned.
+// told2 has the begun and the returned operations.
 type told2 struct{ begun, returned []told }
 
 // pair is two moments, of both disks.
 type pair struct{ leader, replica int }
 
-// newestAt returns the newest version of those told up to a moment.
+// newestAt returns the newest version in the list up to a moment.
 func newestAt(list []told, moment int) (version uint64) {
 	for _, t := range list {
 		if t.moment <= moment {
@@ -55,12 +55,12 @@ func newestAt(list []told, moment int) (version uint64) {
 	return version
 }
 
-// changeFiles reports whether a file is one of subscriptions, asides or replicas.
+// changeFiles reports whether a file belongs to subscriptions, asides or replicas.
 func changeFiles(name string) bool {
 	return strings.HasPrefix(name, "subscription-") || strings.HasPrefix(name, "changes-") || strings.HasPrefix(name, "replica")
 }
 
-// watched returns a disk that follows what there is of changes, and the options for it.
+// watched returns a disk that also watches the files of changes, and the options for it.
 func watched(opts ...everheap.Option) (*powercut.Disk, []everheap.Option) {
 	disk := powercut.New()
 	disk.Ignore["live"], disk.Mapped["heap"] = true, true
@@ -87,7 +87,7 @@ func newFollowedRun(t testing.TB, seed uint64) *followedRun {
 	return f
 }
 
-// subscribe subscribes, or goes on with the subscription.
+// subscribe subscribes, or continues with the subscription.
 func (f *followedRun) subscribe() {
 	f.t.Helper()
 	var err error
@@ -115,14 +115,14 @@ func (f *followedRun) at() uint64 {
 	return uint64(v)
 }
 
-// ended is a context that has ended: who reads changes with it gets what is at hand.
+// ended returns a context that has ended: reading changes with it yields the available ones.
 func ended() context.Context {
 	ctx, end := context.WithCancel(context.Background())
 	end()
 	return ctx
 }
 
-// drain reads what there is, and applies some of it.
+// drain reads the available frames, and applies some of them.
 func (f *followedRun) drain() {
 	f.t.Helper()
 	most := f.r.IntN(60)
@@ -148,7 +148,7 @@ func (f *followedRun) drain() {
 	f.reached = append(f.reached, pair{f.disk.Observe(), f.second.Observe()})
 }
 
-// tend does what goes on in a replica besides.
+// tend does other operations on the replica.
 func (f *followedRun) tend() {
 	f.t.Helper()
 	s, v := f.replica.Space(), f.at()
@@ -163,7 +163,7 @@ func (f *followedRun) tend() {
 	}
 }
 
-// confirm confirms what the replica has durably.
+// confirm confirms the durable versions of the replica.
 func (f *followedRun) confirm() {
 	f.t.Helper()
 	v := f.at()
@@ -258,7 +258,7 @@ func (f *followedRun) imageOf(disk *powercut.Disk, name string, moment int, poli
 	return s, dir, err
 }
 
-// leaderImage verifies an image of the leader, and lets a replica go on from it.
+// leaderImage verifies an image of the leader, and lets a replica continue from it.
 func (f *followedRun) leaderImage(moment int, policy powercut.Policy, k uint64) error {
 	s, dir, err := f.imageOf(f.disk, "image", moment, policy, k)
 	if err != nil {
@@ -293,8 +293,8 @@ func (f *followedRun) leaderImage(moment int, policy powercut.Policy, k uint64) 
 	return f.model.verifyImage(dir, moment, version)
 }
 
-// goOn reads changes from an image of the leader: all that were given out are what they were then,
-// and a replica, cut as well, goes on with them.
+// goOn reads changes from an image of the leader: all frames read before are the same, and a replica,
+// cut as well, continues with them.
 func (f *followedRun) goOn(s *everheap.Space, from uint64, moment int, k uint64) error {
 	var before everheap.Frame
 	at := from
@@ -314,7 +314,7 @@ func (f *followedRun) goOn(s *everheap.Space, from uint64, moment int, k uint64)
 		before = frame
 	}
 	if newest := uint64(s.Stats().Version); at != newest {
-		return fmt.Errorf("the frames end with version %d, and version %d is there", at, newest)
+		return fmt.Errorf("the frames end with version %d, but the space has version %d", at, newest)
 	}
 	cut := pair{replica: -1}
 	for _, p := range f.reached {
@@ -322,7 +322,7 @@ func (f *followedRun) goOn(s *everheap.Space, from uint64, moment int, k uint64)
 			cut = p
 		}
 	}
-	since := cut.replica + 1 // which it has durably what was confirmed
+	since := cut.replica + 1 // from then on it has the confirmed versions durably
 	for _, d := range f.applied.durable {
 		if d.version >= from {
 			since = min(since, d.moment)
@@ -344,7 +344,7 @@ func (f *followedRun) goOn(s *everheap.Space, from uint64, moment int, k uint64)
 	return nil
 }
 
-// catchUp applies what a leader has after a version.
+// catchUp applies the leader's frames after a version.
 func catchUp(replica, leader *everheap.Space, from uint64) error {
 	if _, is, err := replica.Leader(); !is || err != nil { // RP4
 		return fmt.Errorf("it is no replica: %v, %w", is, err)
@@ -367,7 +367,8 @@ func catchUp(replica, leader *everheap.Space, from uint64) error {
 	return nil
 }
 
-// replicaImage verifies an image of the replica: it is at a version that it had reached, and goes on.
+// replicaImage verifies an image of the replica: it is at a version that it had reached, and can
+// continue.
 func (f *followedRun) replicaImage(moment int, policy powercut.Policy, k uint64) error {
 	s, _, err := f.imageOf(f.second, "second", moment, policy, k)
 	if err != nil {
@@ -430,9 +431,9 @@ func momentsOf(d *powercut.Disk, from, random int, r *rand.Rand) (list []int) {
 	return list
 }
 
-// Power is lost by a leader, by its replica, or by both: frames that were given out are of versions
-// that are there; the subscription is there, and the frame of every version that it needs and the space
-// has; and the replica goes on from where it is.
+// A leader, its replica, or both lose power. All frames read before are of versions that the leader
+// still has. The subscription exists, with the frame of every version that it needs and the space
+// has. The replica continues where it is.
 func TestPowerCut_LeaderAndReplica(t *testing.T) { // CH3, CH4, CH5, CH6, RP2
 	spacetest.Rounds(t, 3, func(t *testing.T, r *rand.Rand) {
 		seed := r.Uint64()

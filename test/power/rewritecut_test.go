@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// rewritten runs a space, and rewrites it between its sessions. It returns the moments
-// of the rewritings, each one from before it to after the session that follows.
+// rewritten runs a space, and rewrites it between its sessions. It returns the moments of the
+// rewritings, each from before a rewriting to after the following session.
 func (c *cutRun) rewritten(times, steps int) (moments []int) {
 	c.t.Helper()
 	names := slices.Sorted(maps.Keys(spacetest.Rewriters))
@@ -53,7 +53,7 @@ func TestPowerCut_DuringRewriting(t *testing.T) { // W2, W4
 	t.Logf("%d images", total)
 }
 
-// A new file that is not synced before it is renamed is found out.
+// The test finds a new file that is not synced before the rename.
 func TestPowerCut_UnsyncedRewritingIsFound(t *testing.T) {
 	for seed := uint64(1); seed <= 6; seed++ {
 		disk := powercut.New()
@@ -86,7 +86,7 @@ func TestPowerCut_DuringCompacting(t *testing.T) {
 				spacetest.Must(t, err)
 				c.model.set(key, "")
 				c.committed()
-				c.begin() // what a restore had pinned is let go, and that is a version
+				c.begin() // ending the pin of a restore makes a version
 				version := uint64(c.space.Stats().Version)
 				_, err = c.space.Compact(context.Background())
 				spacetest.Must(t, err)

@@ -17,7 +17,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// failingFiles open files of which one call fails, that with the number k.
+// failingFiles opens files whose k-th call fails.
 type failingFiles struct {
 	k, calls int
 	with     error
@@ -86,7 +86,7 @@ func (f failingFile) Datasync() error {
 
 // goldenSpace makes a closed space with the golden contents and its checkpoints, once.
 var goldenSpace = sync.OnceValue(func() string {
-	dir, err := os.MkdirTemp(os.Getenv("EVERHEAP_HOME"), "golden-") // which is removed at the end
+	dir, err := os.MkdirTemp(os.Getenv("EVERHEAP_HOME"), "golden-") // EVERHEAP_HOME is removed at the end
 	if err != nil {
 		panic(err)
 	}
@@ -109,12 +109,12 @@ func copyOfGolden(t *testing.T) string {
 	}
 	copied := filepath.Join(t.TempDir(), "copy")
 	spacetest.CopySpace(t, dir, copied)
-	spacetest.Must(t, os.Remove(filepath.Join(copied, "live"))) // it is of another file
+	spacetest.Must(t, os.Remove(filepath.Join(copied, "live"))) // live belongs to another file
 	return copied
 }
 
-// Whichever call fails while a closed space is rewritten: there is an error, and the
-// space is whole, with nothing left behind.
+// Whichever call fails while a closed space is rewritten, there is an error, the space is whole, and
+// no file is left behind.
 func TestRewrite_FailureAtKthCall(t *testing.T) { // N3
 	for name, rewrite := range spacetest.Rewriters {
 		for _, with := range []error{syscall.ENOSPC, syscall.EIO} {
@@ -149,8 +149,8 @@ func TestRewrite_FailureAtKthCall(t *testing.T) { // N3
 	}
 }
 
-// Whichever call fails while an open space is compacted: what is there stays, and after
-// a full disk all goes on.
+// Whichever call fails while an open space is compacted, the contents stay, and after a full disk all
+// works.
 func TestCompact_FailureAtKthCall(t *testing.T) {
 	for _, with := range []error{syscall.ENOSPC, syscall.EIO} {
 		t.Run(with.Error(), func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 				_, err = s.Compact(context.Background())
 				failed := f.calls >= k
 				f.k = 0
-				if failed && err == nil && with != syscall.ENOSPC || err != nil && !errors.Is(err, with) && (with == syscall.ENOSPC || !errors.Is(err, everheap.ErrIO)) { // without room, some of it can be done without
+				if failed && err == nil && with != syscall.ENOSPC || err != nil && !errors.Is(err, with) && (with == syscall.ENOSPC || !errors.Is(err, everheap.ErrIO)) { // without room, Compact may still succeed in part
 					t.Fatalf("call %d failed: %v", k, err)
 				}
 				spacetest.VerifyContents(t, s)
@@ -196,8 +196,8 @@ func TestCompact_FailureAtKthCall(t *testing.T) {
 	}
 }
 
-// A bit of a block that is damaged: nothing is rewritten, and nothing is changed. A bit
-// of what nobody looks at does no harm.
+// With a damaged bit in a block, the space is not rewritten, and no file changes. A damaged bit
+// outside of all blocks does no harm.
 func TestRewrite_ErrCorrupt(t *testing.T) { // N1, N3
 	refused, done := 0, 0
 	spacetest.Rounds(t, 25, func(t *testing.T, r *rand.Rand) {
@@ -235,7 +235,7 @@ func TestRewrite_ErrCorrupt(t *testing.T) { // N1, N3
 			}
 		}
 	})
-	if (refused == 0 || done == 0) && spacetest.Scaled(25) >= 12 { // fewer may all be of one sort
+	if (refused == 0 || done == 0) && spacetest.Scaled(25) >= 12 { // fewer rounds may all be of one kind
 		t.Errorf("%d were refused and %d done", refused, done)
 	}
 	t.Logf("%d were refused, %d done", refused, done)
@@ -256,7 +256,7 @@ func isDamaged(dir string) error {
 		return err
 	}
 	for _, f := range report.Findings {
-		if f.File == "" && !strings.Contains(f.What, "batch") && !strings.Contains(f.What, "anchor") { // these are written anew
+		if f.File == "" && !strings.Contains(f.What, "batch") && !strings.Contains(f.What, "anchor") { // these are written again
 			return errors.New(f.What)
 		}
 	}

@@ -10,10 +10,10 @@ type cutSorted struct {
 	m everheap.Sorted[string, string]
 }
 
-// sortedKeys is how many keys the map may have: enough for branches.
+// sortedKeys is the maximum number of keys of the map: enough for branches.
 const sortedKeys = 400
 
-// open opens the map; if it is created that is a version.
+// open opens the map; creating it makes a version.
 func (o *cutSorted) open(c *cutRun) {
 	c.t.Helper()
 	var err error
@@ -36,8 +36,7 @@ func (o *cutSorted) single(c *cutRun) error {
 	return err
 }
 
-// change sets or deletes some keys in a row, up to most, and returns what is different
-// then.
+// change sets or deletes up to most consecutive keys, and returns the differences.
 func (o *cutSorted) change(c *cutRun, sc everheap.Scope, most int) (changes []change, err error) {
 	first, remove := c.r.IntN(sortedKeys), c.r.IntN(3) == 0
 	for i := range 1 + c.r.IntN(most) {
@@ -56,8 +55,8 @@ func (o *cutSorted) change(c *cutRun, sc everheap.Scope, most int) (changes []ch
 	return changes, nil
 }
 
-// readSorted calls add with what the sorted map holds, if it is there; entries that are out of
-// order count for nothing.
+// readSorted calls add with the entries of the sorted map, if it exists; it leaves out entries that
+// are out of order.
 func readSorted(tx *everheap.Tx, add func(key, value string)) error {
 	m, err := everheap.OpenSorted[string, string](tx, "sorted")
 	if spacetest.IsNotFound(err) {

@@ -10,11 +10,10 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A cutModel knows what each version of a space held, and what its program was
-// told when.
+// A cutModel knows the contents of each version of a space, and when which commits were acknowledged.
 type cutModel struct {
 	digests  map[uint64]digest            // by version
-	begun    []told                       // commits, before they were
+	begun    []told                       // commits, noted before they were made
 	durable  []told                       // acknowledged
 	now      digest                       // of the newest version
 	contents map[string]string            // "map/key": value, of the newest version
@@ -22,7 +21,7 @@ type cutModel struct {
 	pinned   map[uint64]map[string]cutPin // by version
 }
 
-// cutPin is what a checkpoint holds.
+// cutPin has the contents of a checkpoint.
 type cutPin struct {
 	digest   digest
 	contents map[string]string
@@ -34,7 +33,7 @@ type told struct {
 	version uint64
 }
 
-// digest is the sum of the hashes of all entries: it does not depend on an order.
+// digest is the sum of the hashes of all entries: it does not depend on their order.
 type digest struct {
 	sum uint64
 	n   int
@@ -64,8 +63,7 @@ func (m *cutModel) set(key, value string) {
 	}
 }
 
-// window returns the oldest and the newest version that there may be after a cut
-// at the moment.
+// window returns the oldest and the newest possible version after a cut at the moment.
 func (m *cutModel) window(moment int) (oldest, newest uint64) {
 	for _, d := range m.durable {
 		if d.moment <= moment {
@@ -80,8 +78,8 @@ func (m *cutModel) window(moment int) (oldest, newest uint64) {
 	return oldest, newest
 }
 
-// expected returns the digest of a version, and its checkpoints: versions that only
-// opened a map hold what the one before held.
+// expected returns the digest of a version, and its checkpoints: versions that only opened a map have
+// the contents of the version before.
 func (m *cutModel) expected(version uint64) (digest, map[string]cutPin) {
 	for ; version > 0; version-- {
 		if d, ok := m.digests[version]; ok {
@@ -91,7 +89,7 @@ func (m *cutModel) expected(version uint64) (digest, map[string]cutPin) {
 	return digest{}, nil
 }
 
-// verifyPins compares the checkpoints of a space with those that it must have.
+// verifyPins compares the checkpoints of a space with the expected ones.
 func verifyPins(s *everheap.Space, pins map[string]cutPin) error {
 	list, err := s.Checkpoints()
 	if err != nil {
@@ -118,11 +116,10 @@ func digestOf(s *everheap.Space) (d digest, err error) {
 	return d, err
 }
 
-// read adds all that a version holds.
+// read adds all entries of a version.
 func (d *digest) read(tx *everheap.Tx) error { return readAll(tx, d.add) }
 
-// readAll calls add with all that a version holds. Collections that are not there yet
-// hold nothing.
+// readAll calls add with all entries of a version. Missing collections count as empty.
 func readAll(tx *everheap.Tx, add func(key, value string)) error {
 	plain, err := everheap.OpenMap[string, string](tx, "plain")
 	if spacetest.IsNotFound(err) {
@@ -157,8 +154,8 @@ func readAll(tx *everheap.Tx, add func(key, value string)) error {
 }
 
 // verifyImage opens an image and compares it with the model. The version that was
-// recovered is the one that the space has before a map is opened. The versions of
-// the model end with last: later ones hold the same.
+// recovered is the one that the space has before a map is opened. The versions of the model end with
+// last: later ones have the same contents.
 func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
 	s, err := everheap.Open(dir, spacetest.Created(dir, 64<<20, spacetest.WithoutBackground())...)
 	if err != nil {
@@ -204,7 +201,7 @@ func (m *cutModel) verifyImage(dir string, moment int, last uint64) error {
 	return nil
 }
 
-// again opens an image that went on once more.
+// again opens an image once more after it was written.
 func (m *cutModel) again(dir string) error {
 	s, err := everheap.Open(dir, spacetest.WithoutBackground())
 	if err != nil {
@@ -216,7 +213,7 @@ func (m *cutModel) again(dir string) error {
 		return err
 	}
 	if v, err := plain.Get(s, "after"); err != nil || v != "the cut" {
-		return fmt.Errorf("what was written after the cut is %q (%v)", v, err)
+		return fmt.Errorf("the value written after the cut is %q (%v)", v, err)
 	}
 	return nil
 }

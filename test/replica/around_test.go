@@ -16,7 +16,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// changed makes a space with a subscription, and changes of all kinds that it needs.
+// changed makes a space with a subscription, and changes of all kinds for it.
 func changed(t *testing.T) (dir string, from everheap.Version) {
 	t.Helper()
 	l := &leader{t: t, r: rand.New(rand.NewPCG(11, 1)), dir: filepath.Join(t.TempDir(), "leader"), pins: map[string]bool{}}
@@ -35,8 +35,8 @@ func changed(t *testing.T) (dir string, from everheap.Version) {
 	return l.dir, from
 }
 
-// A space that is rewritten while it is closed keeps its subscriptions, which are told what is not kept
-// any more, if anything is not; and a replica stays one. What comes afterwards can be had and applied.
+// Rewriting a closed space keeps its subscriptions, and changes that are no longer kept are reported
+// as such. A replica stays a replica. Later changes can be read and applied.
 func TestRewrite_SubscriptionsAndReplicas(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(spacetest.Rewriters)) {
 		t.Run(name, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestRewrite_SubscriptionsAndReplicas(t *testing.T) {
 				t.Log(err)
 			}
 			if got, err := frames(t, s, at); err != nil || everheap.Version(len(got)) != newest(t, s)-at {
-				t.Errorf("what came afterwards: %d frames, %v", len(got), err)
+				t.Errorf("later changes: %d frames, %v", len(got), err)
 			}
 			replica := spacetest.Open(t, other)
 			if lead, is, err := replica.Leader(); lead != "the leader of the test" || !is || err != nil {
@@ -78,7 +78,7 @@ func TestRewrite_SubscriptionsAndReplicas(t *testing.T) {
 	}
 }
 
-// A copy of the directory has the subscriptions, and what they need.
+// A copy of the directory has the subscriptions, and the changes that they need.
 func TestCopy_Subscriptions(t *testing.T) {
 	dir, from := changed(t)
 	copied := filepath.Join(t.TempDir(), "copy")
@@ -90,7 +90,8 @@ func TestCopy_Subscriptions(t *testing.T) {
 	whole(t, list, from, newest(t, s))
 }
 
-// A backup of a space with subscriptions, or of a replica, makes a space that has none, and is none.
+// A backup of a space with subscriptions, or of a replica, restores as an ordinary space without
+// subscriptions.
 func TestRestore_OfLeaderAndReplica(t *testing.T) {
 	dir, _ := changed(t)
 	s := spacetest.Open(t, dir)
@@ -105,7 +106,7 @@ func TestRestore_OfLeaderAndReplica(t *testing.T) {
 	}
 }
 
-// Live is lost while the space is open: the next one finds the subscription and the replica.
+// Live is lost while the space is open: the next open finds the subscription and the replica.
 func TestLost_SubscriptionsAndReplicas(t *testing.T) { // CH5, RP4
 	dir, from := changed(t)
 	s, err := everheap.Open(dir)
@@ -115,7 +116,7 @@ func TestLost_SubscriptionsAndReplicas(t *testing.T) { // CH5, RP4
 	at := newest(t, s)
 	spacetest.Must(t, s.Sync(context.Background()))
 	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
-	_ = s.Close() // which may find that it is lost
+	_ = s.Close() // Close may find that live is lost
 	s = spacetest.Open(t, dir)
 	if lead, is, err := s.Leader(); lead != "somebody" || !is || err != nil {
 		t.Errorf("it is a replica of %q: %v, %v", lead, is, err)
@@ -128,8 +129,8 @@ func TestLost_SubscriptionsAndReplicas(t *testing.T) { // CH5, RP4
 	whole(t, list, from, newest(t, s))
 }
 
-// A directory in which somebody died who made a replica in it: another try takes it over, and what is to
-// be written to is not made there.
+// A process died while it made a replica in a directory: another RestoreReplica takes the directory
+// over, but an ordinary space is not created there.
 func TestRestoreReplica_AfterDeath(t *testing.T) { // RP4
 	dir, _ := changed(t)
 	stream := spacetest.BackupOf(t, spacetest.Open(t, dir))

@@ -13,7 +13,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// unlisted makes versions that have asides, and says how many.
+// unlisted makes versions that have asides, and returns their number.
 func unlisted(t *testing.T, s *everheap.Space) (n int) {
 	t.Helper()
 	set(t, s, 20, 10)
@@ -37,8 +37,8 @@ func asides(t *testing.T, dir string) []string {
 	return list
 }
 
-// A recovery replays asides, in the order of the versions, and makes each checkpoint of the version that
-// it was of; also when no subscription needs them any more. Then they go.
+// A recovery replays asides, in the order of the versions, and makes each checkpoint of its own
+// version, even if no subscription needs the asides any more. Then the asides are removed.
 func TestAside_Recovered(t *testing.T) { // CH4
 	for _, dropped := range []bool{false, true} {
 		dir := filepath.Join(t.TempDir(), "space")
@@ -94,12 +94,12 @@ func TestAside_Recovered(t *testing.T) { // CH4
 		spacetest.Must(t, spacetest.Engine(s).Anchor(true))
 		spacetest.Must(t, spacetest.Engine(s).Changes.Tidy())
 		if list := asides(t, dir); len(list) > 1 || len(list) == 1 && dropped {
-			t.Errorf("nobody needs the asides %v", list)
+			t.Errorf("no subscription needs the asides %v", list)
 		}
 	}
 }
 
-// loseLive closes the space as a loss of power does, but that all that was written is there.
+// loseLive closes the space as a power loss does, except that all writes reach the disk.
 func loseLive(t *testing.T, s *everheap.Space, dir string) {
 	t.Helper()
 	saved := map[string][]byte{}
@@ -122,8 +122,8 @@ func loseLive(t *testing.T, s *everheap.Space, dir string) {
 	}
 }
 
-// A recovery that needs an aside which is missing or damaged says so, and changes nothing: with the file
-// back in its place the space opens.
+// A recovery that needs a missing or damaged aside fails with that error, and changes nothing: with
+// the file back in place the space opens.
 func TestAside_Damaged(t *testing.T) { // CH4
 	for name, damage := range map[string]func(path string, b []byte) error{
 		"missing": func(path string, _ []byte) error { return os.Remove(path) },

@@ -17,7 +17,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A framed is a replica that is offered frames, and where it begins.
+// A framed is a replica that gets fuzzed frames, and the backup from which it begins.
 type framed struct {
 	dir     string
 	stream  []byte
@@ -27,7 +27,7 @@ type framed struct {
 	dump    spacetest.Dump
 }
 
-// begin begins anew.
+// begin begins with a new replica.
 func (f *framed) begin(t testing.TB) {
 	t.Helper()
 	if f.replica != nil {
@@ -43,8 +43,8 @@ func (f *framed) begin(t testing.TB) {
 	f.taken, f.dump = 0, spacetest.ReadDump(t, spacetest.BackupOf(t, s))
 }
 
-// offer offers a frame with some changes that follows the newest version, and reports whether the replica
-// has taken it.
+// offer gives the replica a frame with some changes that follows the newest version, and reports
+// whether the replica has applied it.
 func (f *framed) offer(t testing.TB, kind uint16, ops []byte) {
 	t.Helper()
 	if f.replica == nil || f.taken > 20 {
@@ -71,7 +71,7 @@ func (f *framed) offer(t testing.TB, kind uint16, ops []byte) {
 			t.Fatalf("version %d was applied, and the replica is at version %d", frame.Version(), at)
 		}
 		var b bytes.Buffer
-		if err := s.Backup(&b); err != nil && strings.Contains(err.Error(), "leads to object") { // it was dropped under its name: the leader's affair, too
+		if err := s.Backup(&b); err != nil && strings.Contains(err.Error(), "refers to object") { // the frame dropped an object that has a name; only the leader prevents that
 			f.begin(t)
 			return
 		} else if err != nil {
@@ -87,8 +87,8 @@ func (f *framed) offer(t testing.TB, kind uint16, ops []byte) {
 		}
 		spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, s)), f.dump)
 	}
-	// That the entries of an index are those of its map is the leader's affair, which tells both; and so
-	// it is with the instants at which entries expire, which stand in an index, too.
+	// Only the leader ensures that an index agrees with its map, since frames have the changes of
+	// both. The same holds for the times of expiry, which are in an index, too.
 	report, err := s.Check(context.Background())
 	findings := slices.DeleteFunc(report.Findings, func(f everheap.Finding) bool {
 		return strings.Contains(f.What, "index") || strings.Contains(f.What, "instant at which they expire")
@@ -119,7 +119,7 @@ func someFrames(t testing.TB) (stream []byte, kinds []uint16, ops [][]byte) {
 	for _, f := range list {
 		h, changes, _, ok := format.DecodeChange(f.Bytes())
 		if !ok {
-			t.Fatal("a frame that is none")
+			t.Fatal("a frame that is invalid")
 		}
 		kinds, ops = append(kinds, h.Kind), append(ops, changes)
 	}
@@ -127,8 +127,8 @@ func someFrames(t testing.TB) (stream []byte, kinds []uint16, ops [][]byte) {
 	return stream, kinds, ops
 }
 
-// FuzzApply offers a replica frames whose checksums are right, with changes that nobody may ever have
-// made: it takes them, or says that they cannot be, and is then what it was.
+// FuzzApply gives a replica frames with correct checksums and any changes: the replica applies them,
+// or returns an error and stays unchanged.
 func FuzzApply(f *testing.F) {
 	stream, kinds, ops := someFrames(f)
 	for i := range ops {
@@ -143,7 +143,7 @@ func FuzzApply(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind uint16, ops []byte) { r.offer(t, kind, ops) })
 }
 
-// FuzzParseFrame gives frames any bytes: they are one, or an error.
+// FuzzParseFrame parses any bytes: they are a frame, or an error.
 func FuzzParseFrame(f *testing.F) {
 	b := format.AppendChangeHead(nil, format.ChangeHead{Tag: 1, Version: 2, Before: 3, Chain: 4})
 	format.SealChange(b)
@@ -160,8 +160,7 @@ func FuzzParseFrame(f *testing.F) {
 	})
 }
 
-// Frames of a leader, changed at random in every way in which such bytes can be wrong, with their
-// checksums repaired.
+// Frames of a leader, changed at random in many ways, with repaired checksums.
 func TestApply_Mutated(t *testing.T) {
 	stream, kinds, ops := someFrames(t)
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
@@ -211,7 +210,7 @@ func mutate(r *rand.Rand, b []byte, others [][]byte) []byte {
 		case 6: // of a head, as a rule
 			at = r.IntN(min(len(b), format.OpHeadSize))
 			b[at] += byte(r.IntN(3) - 1)
-		case 7: // again
+		case 7: // repeat changes
 			b = append(b, b...)
 		}
 	}

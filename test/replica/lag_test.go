@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// lagChild opens a space, and says what its statistics are whenever it is asked.
+// lagChild opens a space, and prints its statistics on request.
 func init() {
 	proctest.Children["lag"] = func(dir string) error {
 		s, err := everheap.Open(dir)
@@ -31,8 +31,8 @@ func init() {
 	}
 }
 
-// What the leader has said last is known in every process that has the replica open: how many versions it
-// lacks, and for how long.
+// The last report of the leader is known in every process that has the replica open: how many
+// versions the replica lacks, and for how long.
 func TestReplica_Lag(t *testing.T) {
 	l := spacetest.Open(t, filepath.Join(t.TempDir(), "leader"))
 	set(t, l, 10, 10)
@@ -63,7 +63,7 @@ func TestReplica_Lag(t *testing.T) {
 	if got := both(); got != (everheap.ReplicaStats{}) {
 		t.Errorf("before anything is heard: %+v", got)
 	}
-	// Three versions are missing, the first of them for no longer than what there is has been there.
+	// Three versions are missing, the first of them at most for the age of the replica's newest version.
 	committed := s.Stats().Committed
 	for range 3 {
 		set(t, l, 1, 10)
@@ -78,7 +78,7 @@ func TestReplica_Lag(t *testing.T) {
 	if got := both(); got.LagVersions != 0 || got.Lag != 0 {
 		t.Errorf("with all that is known: %+v", got)
 	}
-	// The leader was idle, and said so: since then one can have been missing, and not before.
+	// The leader was idle, and reported that: a version can be missing only since then.
 	idle := time.Now()
 	spacetest.Must(t, r.Hear(newest(t, l), idle))
 	set(t, l, 1, 10)
@@ -88,7 +88,7 @@ func TestReplica_Lag(t *testing.T) {
 		t.Errorf("with one version missing, for %v at most: %+v", least, got)
 	}
 	follow(t, l, r)
-	// Nothing of it is left of one who has led.
+	// After the promotion nothing of the report is left.
 	spacetest.Must(t, r.Promote(t.Context()))
 	if got := s.Stats().Replica; got != nil {
 		t.Errorf("a leader that was a replica: %+v", got)
@@ -98,12 +98,12 @@ func TestReplica_Lag(t *testing.T) {
 	if got := both(); got != (everheap.ReplicaStats{}) {
 		t.Errorf("of another leader nothing was heard: %+v", got)
 	}
-	// Nor after live was made anew.
+	// Nor with a new live file.
 	spacetest.Must(t, r.Hear(100, time.Now()))
 	other.Tell("end")
 	spacetest.Must(t, s.Close())
 	if !proctest.Wait(other.Gone) {
-		t.Fatal("the other process goes on")
+		t.Fatal("the other process continues")
 	}
 	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 	s = spacetest.Open(t, dir)

@@ -14,7 +14,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A leader is a space that changes at random, in every way there is.
+// A leader is a space that changes at random, in all possible ways.
 type leader struct {
 	t     testing.TB
 	r     *rand.Rand
@@ -245,7 +245,7 @@ func follow(t *testing.T, leader *everheap.Space, r *everheap.Replica) {
 	}
 }
 
-// What a replica holds is what its leader holds, after every change of every kind.
+// A replica has the contents of its leader after every change of every kind.
 func TestModel(t *testing.T) {
 	seeds := 4
 	if testing.Short() {

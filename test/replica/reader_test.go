@@ -18,7 +18,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// pet is what the map here holds at first, and grownPet after a change of types: its bytes fit either.
+// pet is the first value type of the map, and grownPet the type after a change: the bytes fit both.
 type pet struct {
 	Name      string
 	Legs, Age int64
@@ -29,7 +29,7 @@ type grownPet struct {
 	Age, Legs int64
 }
 
-// tellFrames returns what a FrameReader says of the frames after a version, one change a line.
+// tellFrames returns the output of a FrameReader for the frames after a version, one change a line.
 func tellFrames(t *testing.T, r *everheap.FrameReader, list []everheap.Frame) (lines []string) {
 	t.Helper()
 	for _, f := range list {
@@ -59,8 +59,9 @@ func framesSince(t *testing.T, s *everheap.Space, v everheap.Version) (list []ev
 	return list
 }
 
-// Keys and values are told of every kind of collection, also of those that were made before, and each by the
-// types that it had then; without the space, of what the frames make themselves, and after a backup of all.
+// A FrameReader returns the keys and values of collections of every kind, also of collections made
+// earlier, each with the types that it had then. Without the space it knows the collections that the
+// frames create, and with a backup all of them.
 func TestFrameReader_KeysAndValues(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "space")
 	s := spacetest.Open(t, dir)
@@ -126,10 +127,10 @@ func TestFrameReader_KeysAndValues(t *testing.T) {
 	spacetest.Must(t, after.LearnBackup(bytes.NewReader(backup)))
 	check("after a backup", after, want...)
 	check("without the space", everheap.NewFrameReader(nil), want[6])
-	// What was made anew by a change of types is not told by the types of today.
+	// Changes before a change of types are not decoded by the present types.
 	r := everheap.NewFrameReader(s)
 	check("with the space", r, append([]string{name + " set"}, slices.Concat(want[1:5], []string{name + " removed"}, want[6:])...)...)
-	// From after that on, and by a reader that goes on, everything is told.
+	// Later changes, and all changes for a continuing reader, are decoded.
 	spacetest.Must(t, grown.Set(s, "fay", grownPet{"Fay", 5, 8}))
 	all = all[len(all)-1:]
 	check("a late beginning", everheap.NewFrameReader(s), want[7])
@@ -137,8 +138,8 @@ func TestFrameReader_KeysAndValues(t *testing.T) {
 	check("going on", r, name+` set  "fay" {"Name":"Fay","Age":5,"Legs":8}`)
 }
 
-// Whatever a frame says, a FrameReader tells it or says that it is none, and what it tells is bounded by
-// the size of the frame.
+// A FrameReader decodes any frame or returns an error, and its output is bounded by the size of the
+// frame.
 func TestFrameReader_AnyBytes(t *testing.T) {
 	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"))
 	_, err := s.Subscribe("test", 0)

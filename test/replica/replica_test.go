@@ -14,8 +14,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// A replica refuses to be written to, in every way and in every process, and says who leads; it is
-// read and watched as any space, also after it was closed and live was made anew.
+// A replica refuses every write in every process, with the name of the leader in the error. It can be
+// read and watched as any space, also after it was closed and has a new live file.
 func TestReplica_ReadOnly(t *testing.T) {
 	l := spacetest.Open(t, filepath.Join(t.TempDir(), "leader"))
 	set(t, l, 10, 10)
@@ -37,7 +37,7 @@ func TestReplica_ReadOnly(t *testing.T) {
 		}
 		for what, err := range refused {
 			if !errors.Is(err, everheap.ErrReadOnly) || !strings.Contains(err.Error(), "leader of the test") {
-				t.Errorf("%s: %v, want ErrReadOnly that says who leads", what, err)
+				t.Errorf("%s: %v, want ErrReadOnly with the name of the leader", what, err)
 			}
 		}
 		if lead, is, err := s.Leader(); lead != "the leader of the test" || !is || err != nil {
@@ -72,8 +72,8 @@ func TestReplica_ReadOnly(t *testing.T) {
 	}
 }
 
-// Frames are applied once, in order, and only if they follow; whatever else comes is an error
-// after which nothing has changed.
+// Frames are applied once, in order, and only if they follow; any other frame is an error, and
+// changes nothing.
 func TestReplica_Order(t *testing.T) {
 	ctx := context.Background()
 	l := spacetest.Open(t, filepath.Join(t.TempDir(), "leader"))
@@ -112,7 +112,7 @@ func TestReplica_Order(t *testing.T) {
 	}
 	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, r.Space())), spacetest.ReadDump(t, spacetest.BackupOf(t, l)))
 
-	// One that is promoted has a history of its own.
+	// A promoted replica has a history of its own.
 	for _, f := range list[:5] {
 		spacetest.Must(t, other.Apply(ctx, f))
 	}
@@ -139,7 +139,7 @@ func TestReplica_Order(t *testing.T) {
 	unchanged("a frame of another space", as.Apply(ctx, list[0]), everheap.ErrDiverged)
 }
 
-// A replica of a replica, and frames of a space that was promoted, are as good as any.
+// A replica of a replica works, and so do frames of a promoted space.
 func TestReplica_OfReplica(t *testing.T) {
 	l, r := newLeader(t, 7)
 	defer func() { l.space.Close() }()
@@ -159,7 +159,8 @@ func TestReplica_OfReplica(t *testing.T) {
 	spacetest.Same(t, spacetest.ReadDump(t, spacetest.BackupOf(t, second.Space())), spacetest.ReadDump(t, spacetest.BackupOf(t, r.Space())))
 }
 
-// An Update waits for as many copies as it says, whoever they tell, and says so if they are too few.
+// An Update waits for the requested number of copies, whichever process they report to, and returns
+// an error if there are too few.
 func TestWithReplicas(t *testing.T) {
 	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"))
 	m := spacetest.MapOf[int, string](t, s)
@@ -204,6 +205,6 @@ func TestWithReplicas(t *testing.T) {
 	short, end = context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer end()
 	if err := put(short, 1); !errors.Is(err, everheap.ErrNotReplicated) {
-		t.Errorf("what copies had of another history counts: %v", err)
+		t.Errorf("a report of copies about another history counts: %v", err)
 	}
 }

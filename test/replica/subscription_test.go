@@ -36,7 +36,7 @@ func frames(t testing.TB, s *everheap.Space, from everheap.Version) (list []ever
 	return list, nil
 }
 
-// whole reports an error unless the frames are those of all versions of a range, in order.
+// whole fails the test unless the frames are those of all versions of a range, in order.
 func whole(t *testing.T, list []everheap.Frame, from, to everheap.Version) {
 	t.Helper()
 	if len(list) != int(to-from) {
@@ -57,8 +57,8 @@ func set(t *testing.T, s *everheap.Space, n, size int) {
 	}
 }
 
-// What a subscription needs is kept while anchors come and go, while the space is closed by all,
-// and when live is made anew, as after a loss of power.
+// The changes that a subscription needs are kept while anchors are replaced, while no process has the
+// space open, and with a new live file, as after a power loss.
 func TestSubscription_Keeps(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "space")
 	s := spacetest.Open(t, dir)
@@ -93,17 +93,17 @@ func TestSubscription_Keeps(t *testing.T) {
 	if v, _ := u.Version(); v != to {
 		t.Errorf("confirmed up to version %d, and the subscription says %d", to, v)
 	}
-	for range 6 { // what is confirmed is given back
+	for range 6 { // the space of confirmed changes is freed
 		set(t, s, 500, 4000)
 		spacetest.Must(t, s.Checkpoint("now"))
 		spacetest.Must(t, s.DropCheckpoint("now"))
 		spacetest.Must(t, u.Confirm(newest(t, s)))
 	}
 	if _, err := frames(t, s, from); !errors.Is(err, everheap.ErrNotKept) {
-		t.Errorf("what was confirmed long ago is %v, want ErrNotKept", err)
+		t.Errorf("changes confirmed long ago: %v, want ErrNotKept", err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "changes-*")); len(left) > 1 {
-		t.Errorf("%d asides are left, which nobody needs", len(left))
+		t.Errorf("%d unneeded asides are left", len(left))
 	}
 	spacetest.Must(t, u.Drop())
 	if _, err := u.Version(); !errors.Is(err, everheap.ErrNotFound) {
@@ -114,7 +114,7 @@ func TestSubscription_Keeps(t *testing.T) {
 	}
 }
 
-// The same, where no version has an aside: the journal alone keeps it within its limit.
+// The same without asides: the journal alone enforces the limit.
 func TestSubscription_LostByTheJournal(t *testing.T) { // CH2
 	dir := filepath.Join(t.TempDir(), "space")
 	s := spacetest.Open(t, dir, spacetest.WithoutBackground())
@@ -172,12 +172,12 @@ func TestSubscription_Lost(t *testing.T) {
 		t.Fatalf("to subscribe under its name: %v, %v, want ErrNotKept and the subscription", again, err)
 	}
 	if err := again.Confirm(newest(t, s)); !errors.Is(err, everheap.ErrNotKept) {
-		t.Errorf("to confirm what it has lost: %v, want ErrNotKept", err)
+		t.Errorf("confirming a lost version: %v, want ErrNotKept", err)
 	}
 	if list, err := s.Subscriptions(); err != nil || len(list) != 1 || !list[0].Lost || list[0].Keep != 4<<20 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	reads := func() { // from here on it has all
+	reads := func() { // from here on the subscription has all changes
 		t.Helper()
 		at := newest(t, s)
 		set(t, s, 10, 10)
@@ -192,27 +192,27 @@ func TestSubscription_Lost(t *testing.T) {
 	}
 	spacetest.Must(t, again.Restart())
 	if list, err := s.Subscriptions(); err != nil || len(list) != 1 || list[0].Lost || list[0].Keep != 4<<20 {
-		t.Errorf("begun anew: %+v, %v", list, err)
+		t.Errorf("restarted: %+v, %v", list, err)
 	}
 	reads()
 	spacetest.Must(t, s.Close())
 	spacetest.Must(t, os.Remove(filepath.Join(dir, "live")))
 	s = spacetest.Open(t, dir)
-	u, err = s.Subscribe("slow", 0) // as it was before
+	u, err = s.Subscribe("slow", 0) // the same subscription as before
 	spacetest.Must(t, err)
-	spacetest.Must(t, u.Restart()) // one that is not lost begins anew as well
+	spacetest.Must(t, u.Restart()) // a subscription that is not lost can restart as well
 	reads()
 	spacetest.Must(t, u.Drop())
 	if err := u.Restart(); !errors.Is(err, everheap.ErrNotFound) {
-		t.Errorf("to begin anew with one that was dropped: %v, want ErrNotFound", err)
+		t.Errorf("restarting a dropped subscription: %v, want ErrNotFound", err)
 	}
 	u, err = s.Subscribe("slow", 0)
 	spacetest.Must(t, err)
 	reads()
 }
 
-// A transaction too large to be listed is a frame as any other, unless it is larger than what
-// may be kept.
+// A transaction too large to be listed is a frame as any other, unless it exceeds the limit of the
+// subscription.
 func TestSubscription_LargeTransaction(t *testing.T) {
 	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"), everheap.WithMaxSize(1<<30))
 	u, err := s.Subscribe("mine", 120<<20)
@@ -245,7 +245,7 @@ func TestSubscription_LargeTransaction(t *testing.T) {
 	}
 }
 
-// Names and sizes that cannot be are refused; so are more subscriptions than there is room for.
+// Invalid names and sizes are refused, and so are too many subscriptions.
 func TestSubscription_Refused(t *testing.T) {
 	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"))
 	for _, name := range []string{"", "a/b", "..\x00", strings.Repeat("n", 33), "x.new", "ü"} {
@@ -278,7 +278,7 @@ func TestSubscription_Refused(t *testing.T) {
 	}
 }
 
-// Loops over changes wait for what comes, in order, and end with the context or the space.
+// Loops over changes wait for new versions, in order, and end with the context or the space.
 func TestChangesSince_Waits(t *testing.T) {
 	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -12,7 +12,7 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// Who opens a space for reading alone, and makes live anew, leaves it a replica, with its subscriptions.
+// Opening a space for reading only, with a new live file, leaves it a replica with its subscriptions.
 func TestReplica_LiveMadeByReader(t *testing.T) { // RP4, CH5
 	l := spacetest.Open(t, filepath.Join(t.TempDir(), "leader"))
 	set(t, l, 10, 10)
@@ -25,7 +25,7 @@ func TestReplica_LiveMadeByReader(t *testing.T) { // RP4, CH5
 	reader, err := everheap.Open(dir, everheap.WithReadOnly())
 	spacetest.Must(t, err)
 	if _, is, err := reader.Leader(); !is || err != nil {
-		t.Errorf("for a reader it is no replica: %v, %v", is, err)
+		t.Errorf("for a reader it is not a replica: %v, %v", is, err)
 	}
 	if list, err := reader.Subscriptions(); len(list) != 1 || err != nil {
 		t.Errorf("a reader sees the subscriptions %v, %v", list, err)
@@ -41,8 +41,8 @@ func TestReplica_LiveMadeByReader(t *testing.T) { // RP4, CH5
 	}
 }
 
-// Several goroutines confirm at once: none of them fails for it, and what the file says is what the
-// subscription has come to.
+// Several goroutines confirm at once: none of them fails, and the file has the final position of the
+// subscription.
 func TestSubscription_ConfirmedByMany(t *testing.T) { // CH5
 	dir := filepath.Join(t.TempDir(), "space")
 	s := spacetest.Open(t, dir)
@@ -72,8 +72,8 @@ func TestSubscription_ConfirmedByMany(t *testing.T) { // CH5
 	}
 }
 
-// What is confirmed, and where a subscription begins, is durable: else power could be lost, and the
-// versions that come in their place were not kept.
+// Confirmed versions, and the first version of a subscription, are durable: otherwise, after a power
+// loss, other versions could get their numbers and not be kept.
 func TestSubscription_BeginsDurable(t *testing.T) { // CH5
 	dir := filepath.Join(t.TempDir(), "space")
 	s := spacetest.Open(t, dir, spacetest.WithoutBackground())
@@ -97,7 +97,7 @@ func TestSubscription_BeginsDurable(t *testing.T) { // CH5
 	durable(v)
 }
 
-// What others keep costs a subscription nothing that needs little.
+// Changes kept for other subscriptions do not count for a subscription that needs few.
 func TestSubscription_AsidesOfOthers(t *testing.T) { // CH2
 	s := spacetest.Open(t, filepath.Join(t.TempDir(), "space"), everheap.WithMaxSize(1<<30))
 	_, err := s.Subscribe("slow", 120<<20)
@@ -113,7 +113,7 @@ func TestSubscription_AsidesOfOthers(t *testing.T) { // CH2
 	})
 	quick, err := s.Subscribe("quick", 4<<20)
 	spacetest.Must(t, err)
-	spacetest.Must(t, s.Checkpoint("now")) // does not list its changes either
+	spacetest.Must(t, s.Checkpoint("now")) // a checkpoint does not list its changes either
 	if err := quick.Confirm(newest(t, s)); err != nil {
 		t.Error(err)
 	}

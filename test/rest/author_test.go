@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// An author writes entries that only it writes, each commit durable: the last few of them,
-// and the number of the newest. So what there must be follows from that number.
+// An author writes its own entries, each by a durable commit. The space has the last few of them, and
+// the number of the newest, which determines the expected entries.
 type author struct {
 	id, size int
 	space    *everheap.Space
@@ -20,10 +20,10 @@ type author struct {
 	seq      int // of the newest entry
 }
 
-// kept is how many entries of an author there are.
+// kept is the number of entries of an author.
 const kept = 20
 
-// newAuthor opens what an author needs, and finds out how far it is.
+// newAuthor opens the collections of an author, and reads the number of its newest entry.
 func newAuthor(s *everheap.Space, id, size int) (*author, error) {
 	m, err := everheap.OpenMap[string, string](s, "entries")
 	if err != nil {
@@ -33,7 +33,7 @@ func newAuthor(s *everheap.Space, id, size int) (*author, error) {
 	return a, a.look()
 }
 
-// look finds out how far the author is.
+// look reads the number of the author's newest entry.
 func (a *author) look() error {
 	text, err := a.entries.Get(a.space, fmt.Sprint(a.id))
 	if errors.Is(err, everheap.ErrNotFound) {
@@ -51,8 +51,8 @@ func (a *author) text(seq int) string {
 	return head + strings.Repeat(string(rune('a'+seq%26)), max(1, a.size+seq*7%100-len(head)))
 }
 
-// write commits the next entry, which is durable when it returns. A process that stood
-// still may have to do it again.
+// write commits the next entry, which is durable when it returns. A process that was suspended may
+// have to repeat it.
 func (a *author) write() error {
 	for {
 		next := a.seq + 1
@@ -75,7 +75,7 @@ func (a *author) write() error {
 	}
 }
 
-// verify fails the test unless all is there up to an entry that was acknowledged.
+// verify fails the test unless the entries up to an acknowledged one are there.
 func (a *author) verify(t testing.TB, acked int) {
 	t.Helper()
 	must(t, a.look())
@@ -91,8 +91,8 @@ func (a *author) verify(t testing.TB, acked int) {
 
 func init() { children["author"] = authorChild }
 
-// authorChild is an author in a process of its own. It does what it is told, one thing
-// after the other, and says what it has done.
+// authorChild is an author in a process of its own. It executes commands, one after the other, and
+// reports each.
 func authorChild(dir string, args []string) error {
 	id, _ := strconv.Atoi(args[0])
 	size, _ := strconv.Atoi(args[1])
@@ -116,7 +116,7 @@ func authorChild(dir string, args []string) error {
 	return nil
 }
 
-// obey does what the author is told.
+// obey executes a command.
 func (a *author) obey(words []string) error {
 	switch words[0] {
 	case "write": // so many entries
@@ -127,7 +127,7 @@ func (a *author) obey(words []string) error {
 			}
 			say("acked", a.seq)
 		}
-	case "go": // on, until something else is said; now and then the space is compacted
+	case "go": // write until the next command, and compact the space now and then
 		for len(lines()) == 0 {
 			if err := a.write(); err != nil {
 				return err

@@ -19,8 +19,7 @@ import (
 	"github.com/everheap/everheap/internal/invariant"
 )
 
-// most is what the files of a space may take, for what it holds: the heap file, which is
-// bound by factor and extra.
+// The heap file of a space may take factor times the live bytes, plus extra.
 const (
 	factor = 8
 	extra  = 16 << 20
@@ -29,8 +28,8 @@ const (
 // most returns how much the heap file may take.
 func most(s *everheap.Space) int64 { return factor*int64(s.Stats().Live) + extra }
 
-// shrinks waits until the heap file takes no more of the disk than it may. Nothing is done to
-// it.
+// shrinks waits until the heap file takes no more of the disk than allowed. The test does not use the
+// space meanwhile.
 func shrinks(t testing.TB, s *everheap.Space, dir string) {
 	t.Helper()
 	_, before := length(t, dir, "heap")
@@ -52,11 +51,11 @@ func short(t testing.TB, s *everheap.Space, dir string) {
 	}
 }
 
-// Nearly everything is deleted: the file becomes small by itself, and shorter when the last
-// user closes it. All that is left is as it was, for those who read meanwhile too, before and after a loss
-// of power.
+// Nearly all entries are deleted: the file becomes small by itself, and shorter when the last user
+// closes it. The other entries are unchanged, also for concurrent readers, before and after a power
+// loss.
 func TestHeap_AfterNearlyAllWasDeleted(t *testing.T) { // H1
-	t.Parallel() // it waits for looks, once a second
+	t.Parallel() // it waits for the background, which looks once a second
 	dir := newDir(t)
 	s := opened(t, dir)
 	w := openThings(t, s)
@@ -95,9 +94,9 @@ func reopen(t testing.TB, old *world, s *everheap.Space) *world {
 	return w
 }
 
-// A space that nobody writes to is looked at once in lookTicks ticks of the background of each
-// process: the third look without a commit finds it at rest, the next one may begin to make
-// it smaller. restLooks looks after which nothing has changed are more than that.
+// The background of each process looks at an idle space once in lookTicks ticks. The third look
+// without a commit finds it at rest, and the next one may begin to make it smaller. restLooks looks
+// without a change are more than that.
 const (
 	lookTicks = 10
 	restLooks = 5
@@ -105,7 +104,7 @@ const (
 )
 
 // looks waits until the background of this process has looked at the space once more.
-// It counts ticks: on a machine that has much to do they come late.
+// It counts ticks: on a busy machine they come late.
 func looks(s *everheap.Space) bool {
 	lv, n := inside.Engine(s).Live, 0
 	last := lv.Now()
@@ -135,7 +134,7 @@ func atPeace(t testing.TB, s *everheap.Space, dir string, look func() bool) {
 	last := see()
 	for n, still := 0, 0; still < restLooks; n, still = n+1, still+1 {
 		if !look() {
-			t.Fatal("nobody looks at the space")
+			t.Fatal("the background does not look at the space")
 		}
 		if now := see(); now != last {
 			last, still = now, -1
@@ -146,8 +145,8 @@ func atPeace(t testing.TB, s *everheap.Space, dir string, look func() bool) {
 	}
 }
 
-// Compact does at once what otherwise comes by itself. What a checkpoint pins stays where
-// it is, and is what it was.
+// Compact does at once what the background does in time. Blocks that a checkpoint pins stay in place,
+// unchanged.
 func TestHeap_Compacted(t *testing.T) { // P4
 	dir := newDir(t)
 	s := opened(t, dir)
@@ -156,7 +155,7 @@ func TestHeap_Compacted(t *testing.T) { // P4
 	must(t, s.Checkpoint("then"))
 	then := reopen(t, w, s)
 	then.left = maps.Clone(w.left)
-	w.fill(t, rand.New(rand.NewPCG(*seedFlag, 4)), 20_000) // what was left stays
+	w.fill(t, rand.New(rand.NewPCG(*seedFlag, 4)), 20_000) // the remaining entries stay
 	for range 2 {
 		_, err := s.Compact(context.Background())
 		must(t, err)
@@ -174,8 +173,8 @@ func TestHeap_Compacted(t *testing.T) { // P4
 	whole(t, s)
 }
 
-// A program that goes on from its state is not told that somebody else does, although its
-// state, and all else, gets another place meanwhile.
+// A run of Resume does not get ErrSuperseded although its state, and all other blocks, move
+// meanwhile.
 func TestHeap_MovedAroundResume(t *testing.T) {
 	dir := newDir(t)
 	s := opened(t, dir)
@@ -208,7 +207,7 @@ func TestHeap_MovedAroundResume(t *testing.T) {
 }
 
 func init() {
-	// It fills the space, deletes nearly all, and waits; it says when its background has looked.
+	// It fills the space, deletes nearly all, and waits; it reports each look of its background.
 	children["filler"] = func(dir string, args []string) error {
 		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
 		if err != nil {
@@ -256,9 +255,9 @@ func init() {
 	}
 }
 
-// Many processes are killed in the midst of large transactions, while one stands still in
-// the midst of another: no sweep can begin, and the file grows. As soon as that one goes on, or
-// dies, the file becomes small again.
+// Many processes are killed during large transactions, while another is suspended in a transaction:
+// no sweep can begin, and the file grows. As soon as that one continues, or dies, the file becomes
+// small again.
 func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
 	for _, how := range []string{"goes on", "dies"} {
 		t.Run(how, func(t *testing.T) {
@@ -286,7 +285,7 @@ func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
 			if disk < 2*most(s) {
 				t.Errorf("the file takes %d bytes only", disk)
 			}
-			if how == "goes on" { // and comes to the end of its transaction
+			if how == "goes on" { // and ends its transaction
 				sleeper.resume()
 				sleeper.tell("end")
 			} else {
@@ -302,9 +301,9 @@ func TestHeap_AfterManyDiedInTransactions(t *testing.T) {
 	}
 }
 
-// One begins a transaction, and stands still, while another one moves blocks: no sweep
-// can find what was emptied. When it has died the file becomes small, although nobody
-// commits anything any more.
+// A process is suspended in a transaction while another one moves blocks: no sweep can find the
+// emptied extents. When the first has died, the file becomes small, although no process commits any
+// more.
 func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -314,7 +313,7 @@ func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 	mover := start(t, "filler", dir, "move.found:1:stop", *seedFlag)
 	mover.hear("filled")
 	if !wait(mover.still) {
-		t.Fatal("nobody moves anything")
+		t.Fatal("no process moves blocks")
 	}
 	sleeper := start(t, "hoarder", dir, "", 0)
 	sleeper.hear("full")
@@ -325,7 +324,7 @@ func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 	if !wait(func() bool { return s.Stats().Version > version }) {
 		t.Fatal("nothing is moved")
 	}
-	atPeace(t, s, dir, func() bool { mover.tell("look"); mover.hear("looked"); return true }) // this process does nothing by itself
+	atPeace(t, s, dir, func() bool { mover.tell("look"); mover.hear("looked"); return true }) // this process has no background
 	if _, disk := length(t, dir, "heap"); disk <= most(s) {
 		t.Errorf("there is nothing to see: %d bytes of the disk for %d", disk, s.Stats().Live)
 	}
@@ -334,14 +333,13 @@ func TestHeap_SweptAfterOneWhoStoodStillWhileBlocksWereMoved(t *testing.T) {
 	whole(t, s)
 }
 
-// A process stands still, or dies, at every step of those that move blocks, sweep, give
-// space back and cut the file; meanwhile others do all of that, and write. When it goes on it does no
-// harm.
+// A process is suspended, or dies, at every step of moving blocks, sweeping, giving space back and
+// cutting the file; meanwhile others do all of that, and write. When it continues it does no harm.
 func TestHeap_ShrunkAroundOneWhoStandsStill(t *testing.T) { // H3, P1, P2, P3, U1, U2
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	t.Parallel() // who stands still is waited for, and so is what comes after
+	t.Parallel() // it waits for the suspended process, and for the time afterwards
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
 	points := []string{"move.found", "move.moved", "move.committed", "sweep.held", "sweep.marked", "punch.marked", "punch.synced", "punch.punched", "batch.built", "batch.taken"}
 	for i, point := range points {
@@ -376,11 +374,11 @@ func shrunkAround(t *testing.T, point string, times int, how string, r *rand.Ran
 		if !wait(func() bool {
 			w.fill(t, r, 1000)
 			if _, err := s.Compact(context.Background()); err != nil {
-				t.Log(err) // another one is at it
+				t.Log(err) // another process does it already
 			}
 			return until()
 		}) {
-			t.Fatalf("no process came to %s, or goes on after that", point)
+			t.Fatalf("no process reached %s, or none continues after that", point)
 		}
 	}
 	progress := func(p *proc) func() bool {
@@ -407,8 +405,8 @@ func shrunkAround(t *testing.T, point string, times int, how string, r *rand.Ran
 }
 
 func init() {
-	// It fills a space, deletes nearly all of it, and dies at a point when it closes it as
-	// its last user.
+	// It fills a space, deletes nearly all of it, and dies at a point while it closes the space as
+	// the last user.
 	children["tidier"] = func(dir string, args []string) error {
 		s, err := everheap.Open(dir, everheap.WithMaxSize(window))
 		if err != nil {
@@ -425,21 +423,21 @@ func init() {
 		defer invariant.Hook(func(point string) {
 			if point == args[1] {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {} // no further
+				select {} // end here
 			}
 		})()
 		return s.Close()
 	}
 }
 
-// childTB is what a child has in place of a test.
+// childTB stands for a test in a child.
 type childTB struct{ testing.TB }
 
 func (*childTB) Helper()           {}
 func (*childTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
-// The last user dies at every step on the way to a shorter heap file. All is there for the
-// next one, before and after a loss of power, and the file becomes short when that one closes it.
+// The last user dies at every step of shortening the heap file. The next user finds all entries,
+// before and after a power loss, and the file becomes short when that one closes the space.
 func TestHeap_LastUserDies(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -456,7 +454,7 @@ func TestHeap_LastUserDies(t *testing.T) {
 				p := start(t, "tidier", dir, "", *seedFlag, point)
 				p.hear("filled")
 				if !wait(p.gone) || p.cmd.ProcessState.Success() {
-					t.Fatalf("it does not come to %s: %s", point, &p.err)
+					t.Fatalf("the child does not reach %s: %s", point, &p.err)
 				}
 				if lost {
 					powerLoss(t, dir)
@@ -479,8 +477,8 @@ func TestHeap_LastUserDies(t *testing.T) {
 	}
 }
 
-// A program that begins to run from its state while the block of that is being moved waits
-// for the end of the transaction, and reads where it lies then (P5).
+// A Resume that begins while the block of its state is being moved waits for the end of the
+// transaction, and reads the block at its new place (P5).
 func TestHeap_ResumedWhileMoved(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -513,7 +511,7 @@ func TestHeap_ResumedWhileMoved(t *testing.T) {
 				t.Error(err)
 			}
 		default:
-			return // one runs still
+			return // a run is still active
 		}
 		runs++
 		begun, goOn := make(chan bool, 1), make(chan bool)

@@ -26,8 +26,7 @@ func atRest(t testing.TB, dir string) {
 	}
 }
 
-// verifyAll opens the space as after a loss of power, and verifies what authors have
-// written, of which so many entries were acknowledged.
+// verifyAll opens the space as after a power loss, and verifies the acknowledged entries of authors.
 func verifyAll(t testing.TB, dir string, size int, acked map[int]int) {
 	t.Helper()
 	powerLoss(t, dir)
@@ -42,9 +41,8 @@ func verifyAll(t testing.TB, dir string, size int, acked map[int]int) {
 	whole(t, s)
 }
 
-// Some processes write much, and then nothing, and stay: the journal becomes short by
-// itself, and grows again when they write again. What they have written is there, whether
-// the power fails before or after.
+// Some processes write much, and then nothing, and keep the space open: the journal becomes short by
+// itself, and grows when they write again. Their entries survive a power loss at any of these times.
 func TestJournal_IsShortAtRest(t *testing.T) { // J7
 	t.Parallel()
 	dir, size := newDir(t), 50_000
@@ -77,8 +75,8 @@ func TestJournal_IsShortAtRest(t *testing.T) { // J7
 	}
 }
 
-// One process writes a little all the time: the journal does not stay as long as others
-// had needed it once.
+// One process writes a little all the time: the journal does not keep the length that others needed
+// before.
 func TestJournal_BesideOneWhoWritesALittle(t *testing.T) { // J8
 	if testing.Short() {
 		t.Skip("takes half a minute, of looks once a second")
@@ -96,14 +94,14 @@ func TestJournal_BesideOneWhoWritesALittle(t *testing.T) { // J8
 	}
 	written := 0
 	if !wait(func() bool {
-		time.Sleep(30 * time.Millisecond) // else what it writes between two anchors is more than a segment
+		time.Sleep(30 * time.Millisecond) // otherwise it writes more than a segment between two anchors
 		little.tell("write", 1)
 		little.hear("done")
 		written++
 		n, _ = length(t, dir, "journal")
 		return n <= 2*segment
 	}) {
-		t.Fatalf("the journal has %d bytes beside one who writes a little", n)
+		t.Fatalf("the journal has %d bytes while one process writes a little", n)
 	}
 	little.kill()
 	much.kill()
@@ -111,8 +109,8 @@ func TestJournal_BesideOneWhoWritesALittle(t *testing.T) { // J8
 	verifyAll(t, dir, 100_000, map[int]int{2: number(t, much.said("acked"))})
 }
 
-// The last one who closes a space, and one who compacts it, leave a short journal at once;
-// and so does who closes it while others only read.
+// The last Close of a space, and Compact, leave a short journal at once; so does Close while others
+// only read.
 func TestJournal_IsShortAfterCloseAndCompact(t *testing.T) { // J7
 	dir, size := newDir(t), 100_000
 	for round := range 3 {
@@ -166,14 +164,14 @@ func init() {
 	}
 }
 
-// A process stands still, or dies, at every step of those that make segments, write them
-// and cut them; meanwhile others do all of that, over and over. When it goes on it does no
-// harm: what was acknowledged is there after a loss of power.
+// A process is suspended, or dies, at every step of making, writing and cutting segments; meanwhile
+// others do all of that, over and over. When it continues it does no harm: all acknowledged entries
+// survive a power loss.
 func TestJournal_CutAroundOneWhoStandsStill(t *testing.T) { // J6
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
 	}
-	t.Parallel() // who stands still is waited for, and so are syncs
+	t.Parallel() // it waits for the suspended process, and for syncs
 	r := rand.New(rand.NewPCG(*seedFlag, 1))
 	points := []string{"segment.chosen", "segment.claimed", "segment.made", "journal.write", "journal.written", "journal.synced", "journal.tail", "journal.shorter", "journal.cut"}
 	for _, point := range points {
@@ -201,7 +199,7 @@ func aroundPoint(t *testing.T, point string, times int, how string) {
 	until := func(what string, reached func() bool) {
 		t.Helper()
 		if !wait(reached) {
-			t.Fatalf("waited in vain for %s; the others have %s and %s entries", what, authors[1].said("acked"), authors[2].said("acked"))
+			t.Fatalf("%s did not happen; the others have %s and %s entries", what, authors[1].said("acked"), authors[2].said("acked"))
 		}
 	}
 	progress := func(authors ...*proc) { // a segment and more, and a compaction or two
@@ -219,7 +217,7 @@ func aroundPoint(t *testing.T, point string, times int, how string) {
 	} else {
 		authors = authors[1:]
 	}
-	for _, p := range authors { // that is in the journal alone, unless an anchor is due
+	for _, p := range authors { // entries that are only in the journal, unless an anchor is due
 		p.tell("write", 30)
 		p.hear("done go")
 	}
@@ -240,9 +238,9 @@ func aroundPoint(t *testing.T, point string, times int, how string) {
 	verifyAll(t, dir, size, acked)
 }
 
-// A process has chosen to make a segment that the journal did not have, and stands still
-// before it claims it. Others make it, fill it with what is needed, and go on to the next
-// one. When it goes on it does not write over that.
+// A process has chosen to make a new segment, and is suspended before it claims it. Others make the
+// segment, fill it with records that are needed, and continue with the next one. When the first
+// process continues, it does not write over them.
 func TestJournal_SegmentMadeByOthersMeanwhile(t *testing.T) { // J5
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -270,8 +268,8 @@ func TestJournal_SegmentMadeByOthersMeanwhile(t *testing.T) { // J5
 	verifyAll(t, dir, size, map[int]int{0: number(t, early.said("acked")), 1: 1})
 }
 
-// A process is about to cut the journal, and stands still. What others write meanwhile it
-// does not cut off when it goes on.
+// A process is suspended when it is about to cut the journal. When it continues, it does not cut off
+// records that others have written meanwhile.
 func TestJournal_CutLate(t *testing.T) { // J6
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")

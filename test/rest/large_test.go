@@ -12,14 +12,14 @@ import (
 
 var mebibytes = flag.Int("rest.mib", 64, "what TestHeap_Large holds at first, in MiB")
 
-// A hoard is a map whose entries follow from their keys, so that what is left can be verified.
+// A hoard is a map whose entries follow from their keys, so that the remaining ones can be verified.
 type hoard struct {
 	space   *everheap.Space
 	entries everheap.Map[int, string]
 	there   map[int]int // by key: how often it was written
 }
 
-// textOf is what an entry holds that was written so many times.
+// textOf returns the value of an entry that was written a number of times.
 func textOf(key, times int) string {
 	return strings.Repeat(string(rune('a'+(key+times)%26)), 400+(key*31+times*7)%1200)
 }
@@ -41,7 +41,7 @@ func (h *hoard) inBatches(t *testing.T, keys []int, fn func(tx *everheap.Tx, key
 	}
 }
 
-// write writes entries, which may be there already.
+// write writes new or existing entries.
 func (h *hoard) write(t *testing.T, keys []int) {
 	t.Helper()
 	h.inBatches(t, keys, func(tx *everheap.Tx, key int) error {
@@ -52,7 +52,7 @@ func (h *hoard) write(t *testing.T, keys []int) {
 	}
 }
 
-// leave deletes entries at random, and leaves one of so many.
+// leave deletes entries at random, and keeps one of one.
 func (h *hoard) leave(t *testing.T, r *rand.Rand, one int) {
 	t.Helper()
 	var gone []int
@@ -70,7 +70,7 @@ func (h *hoard) leave(t *testing.T, r *rand.Rand, one int) {
 	}
 }
 
-// some returns so many of the keys, at random.
+// some returns n of the keys, at random.
 func (h *hoard) some(r *rand.Rand, n int) (keys []int) {
 	for key := range h.there {
 		if keys = append(keys, key); len(keys) == n {
@@ -81,7 +81,7 @@ func (h *hoard) some(r *rand.Rand, n int) (keys []int) {
 	return keys
 }
 
-// verify fails the test unless all is there that is left.
+// verify fails the test unless exactly the remaining entries are there.
 func (h *hoard) verify(t *testing.T) {
 	t.Helper()
 	must(t, h.space.View(func(tx *everheap.Tx) error {
@@ -90,16 +90,15 @@ func (h *hoard) verify(t *testing.T) {
 		}
 		for key, times := range h.there {
 			if v := h.entries.Peek(tx, key); v == nil || *v != textOf(key, times) {
-				t.Fatalf("entry %d is not what it was", key)
+				t.Fatalf("entry %d has changed", key)
 			}
 		}
 		return nil
 	}))
 }
 
-// A large space takes no more of the disk than a small one does for what it
-// holds, whatever was deleted, and whoever was killed or has stood still in the middle of a
-// transaction meanwhile: once it is at rest.
+// Once it is at rest, a large space takes no more of the disk for its contents than a small one does,
+// whatever was deleted, and whichever processes were killed or suspended in a transaction meanwhile.
 func TestHeap_Large(t *testing.T) { // H1
 	if testing.Short() {
 		t.Skip("it writes much, for long")

@@ -1,6 +1,6 @@
-// Package rest tests what the files of a space take when nobody writes to it any more: the
-// journal a segment, and the heap file little more than what it holds; whatever has
-// happened before, and without losing anything.
+// Package rest tests the sizes of a space's files when no process writes to it any more: the journal
+// takes a segment, and the heap file little more than its contents, whatever has happened before, and
+// without losing data.
 //
 // Start reading at TestJournal_IsShortAtRest.
 package rest
@@ -26,8 +26,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// children are the programs that tests run in processes of their own: this very test
-// binary, started again.
+// children has the functions that tests run in child processes: the test binary, started again.
 var children = map[string]func(dir string, args []string) error{}
 
 // childEnv, dirEnv and argsEnv are the variables that tell a child what to do, and where.
@@ -58,30 +57,30 @@ func TestMain(m *testing.M) {
 	parallel := false
 	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
 	if !parallel {
-		_ = flag.Set("test.parallel", "4") // what is parallel waits most of the time, for looks once a second
+		_ = flag.Set("test.parallel", "4") // parallel tests mostly wait for looks, once a second
 	}
 	os.Exit(m.Run())
 }
 
 const (
-	patience = 2 * time.Minute // how long a test waits for what should take a moment
+	patience = 2 * time.Minute // how long a test waits for a quick operation
 	window   = 1 << 30
 	segment  = 2 << 20 // of the journal
 )
 
-// A proc is a child. It says lines, and gets lines; the end of its input ends it.
+// A proc is a child. It writes lines, and receives lines; the end of its input ends it.
 type proc struct {
 	t    testing.TB
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	mu   sync.Mutex
 	out  []string
-	read int // lines that were heard
+	read int // lines heard
 	end  chan struct{}
 	err  bytes.Buffer
 }
 
-// start starts a child. point, if it is not empty, is where it stops or dies.
+// start starts a child. point, if not "", says where the child stops or dies.
 func start(t testing.TB, name, dir, point string, args ...any) *proc {
 	t.Helper()
 	self, err := os.Executable()
@@ -107,7 +106,7 @@ func start(t testing.TB, name, dir, point string, args ...any) *proc {
 	return p
 }
 
-// kill kills it, and waits for its end.
+// kill kills the child, and waits for its end.
 func (p *proc) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.end
@@ -120,12 +119,12 @@ func (p *proc) hear(word string) string {
 	if !ok {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.t.Fatalf("process %d: waited for the line %q in vain; it said %q\n%s", p.cmd.Process.Pid, word, p.out, &p.err)
+		p.t.Fatalf("process %d: no line %q came; it wrote %q\n%s", p.cmd.Process.Pid, word, p.out, &p.err)
 	}
 	return rest
 }
 
-// listen is hear until something else happens.
+// listen is hear, but ends when other returns true.
 func (p *proc) listen(word string, other func() bool) (rest string, ok bool) {
 	wait(func() bool {
 		gone := p.gone()
@@ -153,7 +152,7 @@ func (p *proc) said(word string) (rest string) {
 	return rest
 }
 
-// gone reports whether it has ended.
+// gone reports whether the child has ended.
 func (p *proc) gone() bool {
 	select {
 	case <-p.end:
@@ -163,10 +162,10 @@ func (p *proc) gone() bool {
 	}
 }
 
-// tell says a line to it.
+// tell sends a line to the child.
 func (p *proc) tell(words ...any) { fmt.Fprintln(p.in, words...) }
 
-// stop makes it stand still.
+// stop suspends the child.
 func (p *proc) stop() {
 	p.t.Helper()
 	must(p.t, p.cmd.Process.Signal(syscall.SIGSTOP))
@@ -175,20 +174,20 @@ func (p *proc) stop() {
 	}
 }
 
-// still reports whether it stands still.
+// still reports whether the child is suspended.
 func (p *proc) still() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	i := bytes.LastIndexByte(stat, ')')
 	return err == nil && i > 0 && i+2 < len(stat) && stat[i+2] == 'T'
 }
 
-// resume lets it go on.
+// resume lets the child continue.
 func (p *proc) resume() { must(p.t, p.cmd.Process.Signal(syscall.SIGCONT)) }
 
-// say writes a line of a child.
+// say writes a line, in a child.
 func say(words ...any) { fmt.Println(words...) }
 
-// lines are those that the parent says; the end of them ends the child.
+// lines has the lines of the parent; their end ends the child.
 var lines = sync.OnceValue(func() <-chan string {
 	ch := make(chan string, 100)
 	go func() {
@@ -218,7 +217,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// newDir returns where a space can be made.
+// newDir returns a new directory name for a space.
 func newDir(t testing.TB) string { return filepath.Join(t.TempDir(), "space") }
 
 // opened opens a space, which is closed at the end of the test.
@@ -234,7 +233,7 @@ func opened(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	return s
 }
 
-// powerLoss makes the space what it is after one. No process has it open.
+// powerLoss puts a closed space into the state after a power loss.
 func powerLoss(t testing.TB, dir string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(dir, "live")); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -242,7 +241,7 @@ func powerLoss(t testing.TB, dir string) {
 	}
 }
 
-// whole fails the test unless the space is.
+// whole fails the test unless a check of the space finds no damage.
 func whole(t testing.TB, s *everheap.Space) {
 	t.Helper()
 	report, err := s.Check(context.Background())
@@ -252,7 +251,7 @@ func whole(t testing.TB, s *everheap.Space) {
 	}
 }
 
-// length returns the length of a file of a space, and what it takes on disk.
+// length returns the length of a file of a space, and its bytes on disk.
 func length(t testing.TB, dir, name string) (size, disk int64) {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(dir, name))
@@ -260,7 +259,7 @@ func length(t testing.TB, dir, name string) (size, disk int64) {
 	return info.Size(), info.Sys().(*syscall.Stat_t).Blocks * 512
 }
 
-// number parses what a child said.
+// number parses a number in a child's line.
 func number(t testing.TB, text string) int {
 	t.Helper()
 	if text == "" {

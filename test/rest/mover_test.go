@@ -22,8 +22,8 @@ func init() {
 	}
 }
 
-// A process dies that has found what it would move, and holds the version in which that is: a
-// writer without space gets what was removed since.
+// A process dies that has found blocks to move, and holds their version: a writer without space gets
+// the blocks removed since.
 func TestHeap_MoverDiesWithWhatAWriterNeeds(t *testing.T) { // RV7
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -47,7 +47,7 @@ func TestHeap_MoverDiesWithWhatAWriterNeeds(t *testing.T) { // RV7
 	}
 	each(func(tx *everheap.Tx, key int) error { return m.Set(tx, key, value) })
 	must(t, m.Set(s, big, strings.Repeat("b", 16<<20)))
-	each(func(tx *everheap.Tx, key int) (err error) { // a little is left in each extent
+	each(func(tx *everheap.Tx, key int) (err error) { // a few entries are left in each extent
 		if key%40 > 0 {
 			_, err = m.Delete(tx, key)
 		}

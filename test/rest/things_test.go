@@ -11,7 +11,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Thing is a value with everything in it that has addresses.
+// Thing is a value with all kinds of parts that have addresses.
 type Thing struct {
 	Name  string
 	Tags  []string
@@ -20,21 +20,21 @@ type Thing struct {
 	Bytes []byte
 }
 
-// newThing makes a thing that follows from a number.
+// newThing makes the thing of a number.
 func newThing(i int) Thing {
 	inner := &Thing{Name: fmt.Sprint("inner ", i), Bytes: []byte(strings.Repeat("b", i%50))}
 	return Thing{Name: fmt.Sprint("thing ", i), Tags: []string{"a", fmt.Sprint(i), strings.Repeat("t", i%90)}, Inner: inner, Same: inner}
 }
 
-// is reports whether a thing is that of a number.
+// is reports whether a thing is the thing of a number.
 func (x *Thing) is(i int) bool {
 	want := newThing(i)
 	return x.Name == want.Name && strings.Join(x.Tags, "|") == strings.Join(want.Tags, "|") && x.Inner != nil && x.Inner == x.Same &&
 		x.Inner.Name == want.Inner.Name && string(x.Inner.Bytes) == string(want.Inner.Bytes)
 }
 
-// A world has a collection of each kind. Nearly all of it is deleted, at random, so what
-// is left lies everywhere, a little in each extent.
+// A world has a collection of each kind. Nearly all entries are deleted, at random, so the remaining
+// blocks lie everywhere, a few in each extent.
 type world struct {
 	space  *everheap.Space
 	things everheap.Map[int, Thing]
@@ -61,8 +61,8 @@ func openThings(t testing.TB, s *everheap.Space) *world {
 
 func word(i int) string { return fmt.Sprint("word ", i, strings.Repeat(".", i*7%300)) }
 
-// choose chooses what is to be left of n of everything: one of a hundred, and what was
-// left before.
+// choose chooses the entries to keep, of n in each collection: one of a hundred, and those kept
+// before.
 func (w *world) choose(r *rand.Rand, n int) {
 	for i := range n {
 		if r.IntN(100) == 0 {
@@ -72,7 +72,7 @@ func (w *world) choose(r *rand.Rand, n int) {
 	w.kept = n / 100
 }
 
-// fill writes n of everything, and then leaves what is chosen.
+// fill writes n entries to each collection, and then deletes all but the chosen ones.
 func (w *world) fill(t testing.TB, r *rand.Rand, n int) {
 	t.Helper()
 	w.choose(r, n)
@@ -124,12 +124,12 @@ func (w *world) fill(t testing.TB, r *rand.Rand, n int) {
 	must(t, err)
 }
 
-// verify fails the test unless all is there that is left.
+// verify fails the test unless exactly the remaining entries are there.
 func (w *world) verify(t testing.TB, sc everheap.Scope) {
 	t.Helper()
 	bad := func(what string, i int, err error) {
 		t.Helper()
-		t.Fatalf("%s %d is not what it was (%v)", what, i, err)
+		t.Fatalf("%s %d has changed (%v)", what, i, err)
 	}
 	for i := range w.left {
 		if x, err := w.things.Get(sc, i); err != nil || !x.is(i) {

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heapOnDisk returns what the heap file of a space takes on disk, and its length.
+// heapOnDisk returns the bytes on disk of a space's heap file, and its length.
 func heapOnDisk(t testing.TB, dir string) (disk, length int64) {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(dir, "heap"))
@@ -26,8 +26,8 @@ func heapOnDisk(t testing.TB, dir string) (disk, length int64) {
 	return info.Sys().(*syscall.Stat_t).Blocks * 512, info.Size()
 }
 
-// sparse fills a map with values of many sizes and deletes nine tenths of them, spread
-// all over. It returns what is left.
+// sparse fills a map with values of many sizes and deletes nine tenths of them, at random. It returns
+// the rest.
 func sparse(t testing.TB, s *everheap.Space, m everheap.Map[int, string], n int) map[int]string {
 	t.Helper()
 	left := map[int]string{}
@@ -63,8 +63,8 @@ func sparse(t testing.TB, s *everheap.Space, m everheap.Map[int, string], n int)
 	return left
 }
 
-// A space of which nine tenths were deleted shrinks to what it holds: in whole extents,
-// of which each class can have one that is not full.
+// A space of which nine tenths were deleted shrinks to its contents: to whole extents, of which each
+// class can have one that is not full.
 func TestCompact_ClosedSpaceShrinksToWhatItHolds(t *testing.T) {
 	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
@@ -110,7 +110,7 @@ func TestCompact_ClosedSpaceShrinksToWhatItHolds(t *testing.T) {
 	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), left)
 }
 
-// All kinds of values, and checkpoints, survive; those that share blocks still do.
+// All kinds of values, and checkpoints, survive; checkpoints that share blocks still do.
 func TestCompact_ClosedSpaceKeepsAllKindsAndCheckpoints(t *testing.T) {
 	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
@@ -119,7 +119,7 @@ func TestCompact_ClosedSpaceKeepsAllKindsAndCheckpoints(t *testing.T) {
 	before, err := s.Checkpoints()
 	spacetest.Must(t, err)
 	spacetest.Must(t, s.Close())
-	for range 3 { // the second time there is nothing to gain, and as much to lose
+	for range 3 { // the second time gains nothing, but must not lose data either
 		_, err := everheap.Compact(context.Background(), dir)
 		spacetest.Must(t, err)
 		s = spacetest.Open(t, dir)
@@ -144,7 +144,7 @@ func TestCompact_ClosedSpaceKeepsAllKindsAndCheckpoints(t *testing.T) {
 	spacetest.VerifyContents(t, s)
 }
 
-// What a restore keeps pinned for a while is not taken over.
+// Versions that a restore pins temporarily are not copied.
 func TestCompact_RestoredVersionIsLetGo(t *testing.T) {
 	s := spacetest.Scratch(t, spacetest.WithoutBackground())
 	dir := s.Stats().Dir
@@ -169,7 +169,7 @@ func TestCompact_RestoredVersionIsLetGo(t *testing.T) {
 	spacetest.Holds(t, s, spacetest.MapOf[int, string](t, s), map[int]string{1: "one"})
 }
 
-// The free extents of an open space are given back, and taken again when they are used.
+// Free extents of an open space are given back, and allocated again when they are used.
 func TestCompact_OpenSpaceGivesBackAndTakesAgain(t *testing.T) {
 	s := spacetest.Scratch(t)
 	dir := s.Stats().Dir
@@ -188,10 +188,10 @@ func TestCompact_OpenSpaceGivesBackAndTakesAgain(t *testing.T) {
 	stats, err := s.Compact(context.Background())
 	spacetest.Must(t, err)
 	disk, lengthNow := heapOnDisk(t, dir)
-	if before-disk < 40*200_000 || lengthNow < length || lengthNow > length+1<<20 { // by a step, if what is free is on its way
+	if before-disk < 40*200_000 || lengthNow < length || lengthNow > length+1<<20 { // by a step, if free blocks are in transit
 		t.Errorf("the heap took %d bytes of %d, and takes %d of %d now", before, length, disk, lengthNow)
 	}
-	if stats.Before < uint64(before) || stats.After < uint64(disk) || stats.After > stats.Before+16<<20 { // the journal is among it
+	if stats.Before < uint64(before) || stats.After < uint64(disk) || stats.After > stats.Before+16<<20 { // this includes the journal
 		t.Errorf("the stats are %+v", stats)
 	}
 	t.Logf("%d bytes of the disk became %d; the version holds %d", before, disk, s.Stats().Live)
@@ -302,8 +302,8 @@ func TestCompact_AgainAndAgain(t *testing.T) {
 	}
 }
 
-// Processes and goroutines write, and a space is compacted again and again: all goes on,
-// and nothing is lost.
+// Processes and goroutines write while a space is compacted again and again: all make progress, and
+// no entry is lost.
 func TestCompact_BesideWriters(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, 3, "")

@@ -23,14 +23,14 @@ func makeMarked(key, round int) marked {
 	return marked{fmt.Sprint("serial", key, "-", round), fmt.Sprint("shelf", key%5), key % 3, []string{fmt.Sprint("mark", key%7), "all"}}
 }
 
-// verifyMarked verifies that each index leads to the entries of n keys, all of one round.
+// verifyMarked verifies that each index finds the entries of n keys, all of one round.
 func verifyMarked(t *testing.T, s *everheap.Space, m everheap.Sorted[int, marked], n, round int) {
 	t.Helper()
 	spacetest.View(t, s, func(tx *everheap.Tx) error {
 		serials := everheap.IndexOf[marked, string](m, "Serial")
 		for key := range n {
 			if k, v := serials.Peek(tx, makeMarked(key, round).Serial); v == nil || k != key || m.Peek(tx, key) != v {
-				t.Fatalf("the serial of %d leads to %d, %v", key, k, v)
+				t.Fatalf("the serial of %d finds %d, %v", key, k, v)
 			}
 		}
 		shelves := everheap.IndexOf[marked, string](m, "Shelf,Bin")
@@ -41,7 +41,7 @@ func verifyMarked(t *testing.T, s *everheap.Space, m everheap.Sorted[int, marked
 		seen := 0
 		for key, v := range marks.Each(tx, "all") {
 			if key != seen || v != m.Peek(tx, key) {
-				t.Errorf("the mark leads to %d, %v after %d", key, v, seen)
+				t.Errorf("the mark finds %d, %v after %d", key, v, seen)
 			}
 			seen++
 		}
@@ -78,7 +78,7 @@ func TestRebase_Indexed(t *testing.T) { // IX1
 	spacetest.Must(t, everheap.Rebase(context.Background(), copied, 0))
 	original = spacetest.Open(t, original.Stats().Dir)
 	other := spacetest.Open(t, copied)
-	for i, s := range []*everheap.Space{original, other, original} { // what is remembered of the one is not of the other
+	for i, s := range []*everheap.Space{original, other, original} { // cached state of one space must not be used for the other
 		verifyMarked(t, s, m, n, 1+i/2)
 		err := m.Set(s, n, marked{Serial: makeMarked(7, 1+i/2).Serial})
 		spacetest.ExpectError(t, err, everheap.ErrDuplicate, "Serial")

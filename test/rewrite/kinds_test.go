@@ -11,14 +11,14 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// knot is a value with parts of all sorts, that refers to itself and to others.
+// knot is a value with parts of all kinds, which refers to itself and to others.
 type knot struct {
 	Name  string
 	Self  everheap.Ref[knot]
 	Line  everheap.List[knot]
 	Next  *knot
 	Words []string
-	Ways  map[string]everheap.Ref[knot] // leads to others, as Signs does
+	Ways  map[string]everheap.Ref[knot] // refers to others, as Signs does
 	Signs everheap.Dict[int, map[string]*knot]
 }
 
@@ -67,7 +67,7 @@ func tie(t *testing.T, s *everheap.Space) {
 	spacetest.Must(t, texts.Truncate(s, 1000))
 }
 
-// tied verifies what tie has made, in a version where the list of texts has n.
+// tied verifies the contents made by tie, in a version where the list of texts has n.
 func tied(t *testing.T, tx *everheap.Tx, n int) {
 	t.Helper()
 	first, err := everheap.OpenRef(tx, "first", knot{})

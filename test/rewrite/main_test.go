@@ -1,4 +1,4 @@
-// Package rewrite tests what writes a closed space anew: Rebase, Resize and Compact.
+// Package rewrite tests the operations that rewrite a closed space: Rebase, Resize and Compact.
 package rewrite
 
 import (

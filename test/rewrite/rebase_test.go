@@ -15,8 +15,8 @@ import (
 	"github.com/everheap/everheap/registry"
 )
 
-// A copy of a space is given another window, and is opened beside the original, in one
-// process: both hold everything, and go their own ways.
+// A copy of a space gets another window, and is opened beside the original, in one process: both have
+// all contents, and change independently.
 func TestRebase_CopyBesideTheOriginal(t *testing.T) {
 	original := spacetest.Scratch(t)
 	spacetest.WriteContents(t, original)
@@ -50,7 +50,7 @@ func TestRebase_CopyBesideTheOriginal(t *testing.T) {
 	words, err := everheap.OpenMap[string, int](original, "words")
 	spacetest.Must(t, err)
 	for i, s := range []*everheap.Space{original, other} {
-		spacetest.Must(t, words.Set(s, "mine", i)) // the handle is good for both
+		spacetest.Must(t, words.Set(s, "mine", i)) // the handle is valid in both
 		spacetest.Must(t, s.Restore(context.Background(), "without words"))
 		spacetest.Must(t, words.Set(s, "mine", i))
 		spacetest.Must(t, s.Restore(context.Background(), "golden"))
@@ -71,8 +71,8 @@ func TestRebase_CopyBesideTheOriginal(t *testing.T) {
 	spacetest.VerifyPinned(t, other)
 }
 
-// A space that was not closed is rewritten without being recovered: what the journal has
-// beyond the newest anchor is replayed onto the new file.
+// A space that was not closed is rewritten without a recovery: the changes in the journal after the
+// newest anchor are replayed onto the new file.
 func TestRewrite_JournalIsReplayedAfterwards(t *testing.T) {
 	for name, rewrite := range spacetest.Rewriters {
 		t.Run(name, func(t *testing.T) {
@@ -116,8 +116,7 @@ func TestRewrite_JournalIsReplayedAfterwards(t *testing.T) {
 	}
 }
 
-// What a process committed before it was killed is there, although nothing of it was
-// written to the disk.
+// The commits of a killed process are there, although none of them was written to the disk.
 func TestRewrite_AfterSIGKILL(t *testing.T) {
 	for name, rewrite := range spacetest.Rewriters {
 		t.Run(name, func(t *testing.T) {
@@ -145,8 +144,8 @@ func TestRewrite_AfterSIGKILL(t *testing.T) {
 	}
 }
 
-// A live file that is of another heap file goes before there is a new one, which could
-// get the inode of that; what a crash has left behind goes, too.
+// A live file of another heap file is removed before a new heap file is made, which could get the
+// same inode; leftovers of a crash are removed, too.
 func TestRewrite_LeftoversGo(t *testing.T) { // W3
 	for name, rewrite := range spacetest.Rewriters {
 		t.Run(name, func(t *testing.T) {
@@ -214,12 +213,12 @@ func TestRebase_GivenWindow(t *testing.T) {
 			t.Errorf("a window at %#x: %v", base, err)
 		}
 	}
-	base := old ^ size // the place beside it
+	base := old ^ size // the adjacent window
 	spacetest.Must(t, everheap.Rebase(ctx, dir, base))
 	if info, err := everheap.Describe(dir); err != nil || info.Base != base {
 		t.Errorf("the window is at %#x (%v)", info.Base, err)
 	}
-	spacetest.Must(t, everheap.Rebase(ctx, dir, base)) // it is there already
+	spacetest.Must(t, everheap.Rebase(ctx, dir, base)) // the window has that base already
 	s = spacetest.Open(t, dir)
 	spacetest.VerifyContents(t, s)
 
@@ -236,7 +235,7 @@ func TestRebase_GivenWindow(t *testing.T) {
 	}
 }
 
-// The registry learns of the new window, and no space is given one that another has.
+// The registry gets the new window, and no space gets a window that another has.
 func TestRebase_Registry(t *testing.T) {
 	ctx := context.Background()
 	t.Setenv("EVERHEAP_HOME", t.TempDir())
@@ -269,7 +268,7 @@ func TestRebase_Registry(t *testing.T) {
 	if err := everheap.Rebase(ctx, "three", 0); !errors.Is(err, everheap.ErrNotFound) {
 		t.Errorf("an unknown space: %v", err)
 	}
-	// A crash came between the two.
+	// A crash came between the change of the registry and that of the space.
 	spacetest.Must(t, registry.Open("").Register(registry.Entry{Name: "one", Dir: spaces[0].Dir, Base: spaces[0].Base, Size: spaces[0].Window}))
 	s, err := everheap.Open("one")
 	spacetest.Must(t, err)

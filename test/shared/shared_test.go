@@ -1,4 +1,4 @@
-// Package shared tests what becomes of a writing transaction that several goroutines use.
+// Package shared tests write transactions that several goroutines use at once.
 package shared
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// patience is how long something may take that should take a moment.
+// patience bounds the wait for quick operations.
 const patience = time.Minute
 
 // open opens a new space with a map, and checks it at the end.
@@ -62,7 +62,7 @@ func until(over <-chan struct{}, op func(i int) error) error {
 			return err
 		}
 		if time.Since(began) > patience {
-			return fmt.Errorf("waited %v for an error in vain", patience)
+			return fmt.Errorf("no error came in %v", patience)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func skipRaces(t *testing.T) {
 	}
 }
 
-// Goroutines change one transaction at once: it fails, and nothing of it is committed.
+// Goroutines change one transaction at once: it fails, and commits nothing.
 func TestUpdate_SharedByGoroutines(t *testing.T) {
 	skipRaces(t)
 	s, m := open(t)
@@ -102,7 +102,7 @@ func TestUpdate_SharedByGoroutines(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			return nil // the program does not look at the errors
+			return nil // the program ignores the errors
 		})
 		if !errors.Is(err, everheap.ErrShared) {
 			t.Fatalf("round %d: the transaction that several goroutines have used: %v", round, err)
@@ -142,8 +142,8 @@ func TestUpdate_ReadBesideChanges(t *testing.T) {
 	}
 }
 
-// The function of an Update returns while another goroutine uses the transaction still:
-// that one comes to an end, and writes nothing that is somebody else's by then.
+// The function of an Update returns while another goroutine still uses the transaction: that
+// goroutine gets an error, and writes to no block that has another owner by then.
 func TestUpdate_EndsBeforeItsGoroutines(t *testing.T) {
 	skipRaces(t)
 	s, m := open(t)
@@ -167,7 +167,7 @@ func TestUpdate_EndsBeforeItsGoroutines(t *testing.T) {
 		if err != nil && !errors.Is(err, everheap.ErrShared) && err.Error() == "" {
 			t.Error(err)
 		}
-		for i := range 20 { // what the transaction had written may be reused at once
+		for i := range 20 { // the blocks of the transaction may be reused at once
 			if err := m.Set(s, i, "after"); err != nil {
 				t.Fatal(err)
 			}
@@ -181,8 +181,7 @@ func TestUpdate_EndsBeforeItsGoroutines(t *testing.T) {
 	}
 }
 
-// What looks like it is legal: uses inside uses by one goroutine, and one goroutine after
-// the other.
+// Similar uses are legal: nested uses by one goroutine, and several goroutines one after the other.
 func TestUpdate_UsedInTurns(t *testing.T) {
 	s, m := open(t)
 	err := s.Update(context.Background(), func(tx *everheap.Tx) error {
@@ -206,7 +205,7 @@ func TestUpdate_UsedInTurns(t *testing.T) {
 				return err
 			}
 		}
-		next, stop := iter.Pull2(m.All(tx)) // another goroutine walks, in turns with this one
+		next, stop := iter.Pull2(m.All(tx)) // another goroutine walks, alternating with this one
 		defer stop()
 		for range 10 {
 			k, _, ok := next()

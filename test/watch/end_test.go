@@ -58,8 +58,7 @@ func ended() context.Context {
 	return ctx
 }
 
-// An object that a restore makes vanish ends what watches it; what only changes by it
-// is told of.
+// A restore that drops an object ends its watchers; other watchers see the changes of the restore.
 func TestWatch_Restore(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -85,7 +84,7 @@ func TestWatch_Restore(t *testing.T) {
 	spacetest.Must(t, s.Restore(context.Background(), "pin"))
 	expectChanges(t, w, false, "updated changed 10 -> 1", "added deleted -> 2", "removed new 11")
 	spacetest.ExpectError(t, v.ends(), everheap.ErrNotFound)
-	for range 50 { // what was restored, and written since, goes its way
+	for range 50 { // the restored and the new versions are replaced
 		spacetest.Must(t, m.Set(s, "same", 1))
 		spacetest.Must(t, m.Set(s, "same", 0))
 		spacetest.Must(t, spacetest.Sweep(s))
@@ -121,7 +120,7 @@ func TestWatch_ErrTypeChanged(t *testing.T) {
 	spacetest.ExpectError(t, j.ends(), everheap.ErrTypeChanged)
 }
 
-// The same for the other kinds; and what is evolved can be watched anew.
+// The same for the other kinds; an evolved object can be watched again.
 func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
 	type old struct{ N int32 }
 	type evolved struct {
@@ -167,8 +166,8 @@ func TestWatch_ErrTypeChangedOfAllKinds(t *testing.T) {
 	}
 }
 
-// Close ends all loops of its handle, also those in the middle of what they tell, and
-// leaves no goroutine.
+// Close ends all loops of its handle, also in the middle of a version's changes, and leaves no
+// goroutine.
 func TestWatch_Close(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	dir := filepath.Join(t.TempDir(), "s")
@@ -224,7 +223,7 @@ func TestWatch_Close(t *testing.T) {
 	spacetest.NoneLeft(t, before)
 }
 
-// Leaving the loop lets go of everything: by break, by a panic, by Goexit.
+// Leaving the loop by break, a panic or Goexit releases everything.
 func TestWatch_Break(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	s := spacetest.Scratch(t)
@@ -291,8 +290,8 @@ func TestWatch_Break(t *testing.T) {
 	spacetest.NoneLeft(t, before)
 }
 
-// Closing the space does not wait for a loop over a watch that somebody has left hanging, or
-// whose body does not come to its end: the watch ends with ErrClosed when it goes on.
+// Closing the space does not wait for an abandoned loop over a watch, or for a loop whose body does
+// not end: the watch ends with ErrClosed when the loop continues.
 func TestWatch_CloseWhileALoopHangs(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	s := spacetest.Scratch(t)
@@ -332,7 +331,7 @@ func TestWatch_CloseWhileALoopHangs(t *testing.T) {
 	spacetest.NoneLeft(t, before)
 }
 
-// A context that ends in the middle of what a version brings ends the loop there.
+// A context that ends in the middle of a version's changes ends the loop there.
 func TestWatch_ContextEndsInTheMiddle(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[int, int](t, s)

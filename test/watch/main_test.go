@@ -1,5 +1,5 @@
-// Package watch tests watching: what a watcher is told, of which versions, and that it
-// comes to the last state whoever dies or stands still.
+// Package watch tests watching: the changes that a watcher gets, of which versions, and that it
+// reaches the last state whichever process dies or is suspended.
 package watch
 
 import (

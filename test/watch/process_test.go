@@ -11,8 +11,8 @@ import (
 	"github.com/everheap/everheap/internal/spacetest"
 )
 
-// Writers are killed at random moments, and so are watchers; those that are left come to
-// the last state each time.
+// Writers are killed at random moments, and so are watchers; the remaining watchers reach the last
+// state each time.
 func TestWatch_WhileProcessesAreKilled(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		const writers = 3
@@ -50,7 +50,7 @@ func TestWatch_WhileProcessesAreKilled(t *testing.T) {
 	})
 }
 
-// slotsGo waits until no version is held: those of the dead are reaped.
+// slotsGo waits until no version is held: the slots of dead processes are reaped.
 func slotsGo(f *spacetest.Fleet) {
 	f.T.Helper()
 	held := 0
@@ -60,11 +60,11 @@ func slotsGo(f *spacetest.Fleet) {
 		held = len(readers)
 		return held == 0
 	}) {
-		f.T.Errorf("%d versions are held, and nobody is there", held)
+		f.T.Errorf("%d versions are held, but no process is left", held)
 	}
 }
 
-// Watchers stand still and go on: nobody waits for them, and they come to the last state.
+// Watchers are suspended and continue: no process waits for them, and they reach the last state.
 func TestWatch_WhileProcessesAreSuspended(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		const writers = 2
@@ -94,7 +94,7 @@ func TestWatch_WhileProcessesAreSuspended(t *testing.T) {
 			c.Hears(f.Transactions())
 			c.Comes("after the last suspension")
 		}
-		w.Stop() // for good: what it holds goes with it, and no sooner
+		w.Stop() // for good: its hold ends only with the process
 		w.Kill()
 		stays.Tell("close")
 		stays.AwaitLine("closed")
@@ -103,7 +103,7 @@ func TestWatch_WhileProcessesAreSuspended(t *testing.T) {
 	})
 }
 
-// A watcher is killed at each point of its way; nothing of it is left once it was reaped.
+// A watcher is killed at each of its points; once it is reaped, it has left nothing behind.
 func TestWatch_KilledAtPoints(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -112,7 +112,7 @@ func TestWatch_KilledAtPoints(t *testing.T) {
 		f := spacetest.NewFleet(t, r, 2, "")
 		stays := f.StartWatching("readonly")
 		for _, point := range invariant.Points {
-			if !strings.HasPrefix(point, "watch.") || point == "watch.disarmed" { // which is for those who write
+			if !strings.HasPrefix(point, "watch.") || point == "watch.disarmed" { // which only writers pass
 				continue
 			}
 			c := f.StartWatching("", fmt.Sprintf("EVERHEAP_POINT=%s:%d:kill", point, 1+r.IntN(50)))
@@ -129,8 +129,8 @@ func TestWatch_KilledAtPoints(t *testing.T) {
 	})
 }
 
-// Who commits dies, or stands still, after he has taken off that somebody waits, and
-// before he has woken anybody: the watcher finds the commit by itself.
+// A committing process dies, or is suspended, after it has cleared the mark of waiters and before it
+// has woken any: the watcher finds the commit by itself.
 func TestWatch_WakerDies(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -159,7 +159,7 @@ func TestWatch_WakerDies(t *testing.T) {
 	}
 }
 
-// While nothing happens, a watcher uses no processor time.
+// While no process commits, a watcher uses no processor time.
 func TestWatch_IdleUsesNoProcessorTime(t *testing.T) {
 	spacetest.Rounds(t, 1, func(t *testing.T, r *rand.Rand) {
 		f := spacetest.NewFleet(t, r, 1, "")

@@ -20,7 +20,7 @@ import (
 type watcher[C any] struct {
 	t       *testing.T
 	changes chan C
-	end     chan error // the error of the last round; nil: the loop ended without
+	end     chan error // the error of the last round; nil: the loop ended without an error
 	cancel  context.CancelFunc
 }
 
@@ -33,12 +33,12 @@ func startWatcher[C any](t *testing.T, seq func(ctx context.Context) iter.Seq2[C
 		var last error
 		for c, err := range seq(ctx) {
 			if last != nil {
-				t.Errorf("the loop goes on after %v", last)
+				t.Errorf("the loop continues after %v", last)
 			}
 			if last = err; err == nil {
 				select {
 				case w.changes <- c:
-				case <-ctx.Done(): // nobody reads any more
+				case <-ctx.Done(): // the test reads no more
 				}
 			}
 		}
@@ -74,8 +74,8 @@ func (w *watcher[C]) ends() error {
 	panic("unreachable")
 }
 
-// expectChanges waits for changes, as they are shown. Those of one version may be in
-// any order if they are not ordered.
+// expectChanges waits for changes, given as text. The changes of one version may come in any order
+// unless ordered is set.
 func expectChanges[K comparable, V any](t *testing.T, w *watcher[everheap.Change[K, V]], ordered bool, want ...string) {
 	t.Helper()
 	var got []string
@@ -100,8 +100,8 @@ func expectChanges[K comparable, V any](t *testing.T, w *watcher[everheap.Change
 	}
 }
 
-// begun makes changes until the watcher has told of one, so that its loop has begun,
-// and then of the last one.
+// begun makes changes until the watcher has yielded one, so that its loop has begun, and waits for
+// the last one.
 func begun[K comparable](t *testing.T, w *watcher[everheap.Change[K, int]], set func(v int)) {
 	t.Helper()
 	i := 0
@@ -128,7 +128,7 @@ func TestWatch_Map(t *testing.T) {
 		return errors.Join(err, m.Set(tx, "a", 2), m.Set(tx, "b", 3), m.Set(tx, "c", 4))
 	})
 	expectChanges(t, w, false, "added b -> 3", "added c -> 4", "removed before 1", "updated a 1 -> 2")
-	// What comes to the same is no change; nor is what others change.
+	// Setting an equal value is not a change; nor are changes of other collections.
 	other, err := everheap.OpenMap[int, string](s, "other")
 	spacetest.Must(t, err)
 	spacetest.Must(t, m.Set(s, "a", 2))
@@ -199,7 +199,7 @@ func TestWatch_Ref(t *testing.T) {
 	}
 }
 
-// What a change holds is the caller's own, and stays when everything else is gone.
+// The values in a change belong to the caller, and outlive the space.
 func TestWatch_ValuesAreCopies(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, []string](t, s)
@@ -219,7 +219,7 @@ func TestWatch_ValuesAreCopies(t *testing.T) {
 	}
 }
 
-// A loop without WithInitial begins with what changes after it has started.
+// A loop without WithInitial begins with the changes after its start.
 func TestWatch_FromNowOn(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[int, int](t, s)
@@ -255,7 +255,7 @@ func TestChanges(t *testing.T) {
 		}
 		last = v
 		if rounds++; rounds%10 == 0 {
-			time.Sleep(time.Millisecond) // slow: versions are passed over
+			time.Sleep(time.Millisecond) // slow: it skips versions
 		}
 		if n, err := m.Get(s, 1); err == nil && n == 1999 {
 			if final = s.Stats().Version; v >= final {
@@ -277,8 +277,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// A watcher that is slow is told of all versions that came meanwhile at once: what they
-// come to, and of the last one. The same goes for Changes.
+// A slow watcher gets the combined changes of all versions that came meanwhile, with the last
+// version. The same holds for Changes.
 func TestWatch_Slow(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -328,8 +328,8 @@ func TestWatch_Slow(t *testing.T) {
 	}
 }
 
-// commitUntilStopped commits over and over, so that a loop that begins meanwhile is told
-// of a commit. stop waits for the last one; the end of the test stops as well.
+// commitUntilStopped commits over and over, so that a loop that begins meanwhile sees a commit. stop
+// waits for the last one; the end of the test stops as well.
 func commitUntilStopped(t testing.TB, commit func(i int)) (stop func()) {
 	var committer sync.WaitGroup
 	end := make(chan struct{})
@@ -348,7 +348,7 @@ func commitUntilStopped(t testing.TB, commit func(i int)) (stop func()) {
 	return stop
 }
 
-// A body that changes what it watches sees its own changes come back.
+// A loop's body that changes the watched object sees its own changes.
 func TestWatch_BodyWrites(t *testing.T) {
 	s := spacetest.Scratch(t)
 	m := spacetest.MapOf[string, int](t, s)
@@ -362,8 +362,8 @@ func TestWatch_BodyWrites(t *testing.T) {
 	}
 }
 
-// The changes that watchers are told of lead from one state to the other: replayed on a
-// Go map they give what is there, at every version; with several watchers, fast and slow.
+// The changes of a watcher, replayed on a Go map, give the contents of every version that it gets;
+// with several watchers, fast and slow.
 func TestWatch_Model(t *testing.T) {
 	spacetest.Rounds(t, 6, func(t *testing.T, r *rand.Rand) {
 		s := spacetest.Scratch(t)

@@ -1,6 +1,6 @@
-// Package windows stops a process between any two steps of the protocols, lets others
-// change, free, sweep, punch, grow, collect, restore and close everything meanwhile, and
-// wakes it: it must do no harm with what it knew before.
+// Package windows suspends a process between any two steps of the protocols, lets others change,
+// free, sweep, punch, grow, collect, restore and close everything meanwhile, and wakes it: the
+// process must do no harm with its old knowledge.
 //
 // Start reading at windows, the table of what may have happened in each window, and why
 // that is right; then at programme.
@@ -22,7 +22,7 @@ var soakFlag = flag.Duration("everheap.soak", 0, "if it is set, windows are trie
 
 func TestMain(m *testing.M) {
 	proctest.Main()
-	_ = flag.Set("test.parallel", "6") // victims stand still most of the time; the flag may say otherwise
+	_ = flag.Set("test.parallel", "6") // victims are suspended most of the time; the flag overrides this
 	flag.Parse()
 	os.Exit(m.Run())
 }
@@ -35,12 +35,12 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// forAWhile returns a context for what must not take long.
+// forAWhile returns a context for a quick operation.
 func forAWhile() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), proctest.Patience)
 }
 
-// again repeats what a process that goes on again after it stood still can interfere with.
+// again repeats an operation with which a woken process can interfere.
 func again(fn func() error) error {
 	for began := time.Now(); ; {
 		err := fn()

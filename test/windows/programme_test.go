@@ -11,10 +11,10 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// maxSizes are what the programme gives the space in turns.
+// maxSizes are the maximum sizes that the programme gives the space in turn.
 var maxSizes = []uint64{300 << 20, 280 << 20}
 
-// others are those who go on while the victim stands still.
+// others are the processes that continue while the victim is suspended.
 type others struct {
 	t   *testing.T
 	dir string
@@ -23,11 +23,11 @@ type others struct {
 	r   *rand.Rand
 	seq int
 
-	slowest time.Duration // of what was done so far
+	slowest time.Duration // slowest operation so far
 	which   string
 }
 
-// timed notes how long something took that began at a moment.
+// timed notes the time of an operation that began at a moment.
 func (o *others) timed(what string, began time.Time) {
 	if took := time.Since(began); took > o.slowest {
 		o.slowest, o.which = took, what
@@ -44,7 +44,7 @@ func (o *others) open() {
 	must(o.t, err)
 }
 
-// update changes the space in one transaction; nobody may keep it waiting for long.
+// update changes the space in one transaction, which must not wait for long.
 func (o *others) update(fn func(tx *everheap.Tx) error, opts ...everheap.UpdateOption) {
 	o.t.Helper()
 	ctx, cancel := forAWhile()
@@ -53,7 +53,7 @@ func (o *others) update(fn func(tx *everheap.Tx) error, opts ...everheap.UpdateO
 	must(o.t, again(func() error { return o.s.Update(ctx, fn, opts...) }))
 }
 
-// do does what concerns the whole space; nobody may keep it waiting for long either.
+// do runs an operation on the whole space, which must not wait for long either.
 func (o *others) do(what string, fn func(ctx context.Context) error) {
 	o.t.Helper()
 	ctx, cancel := forAWhile()
@@ -64,8 +64,8 @@ func (o *others) do(what string, fn func(ctx context.Context) error) {
 	}
 }
 
-// programme replaces, frees, sweeps, punches, grows, collects, checkpoints, restores,
-// resizes, anchors and closes everything that there is.
+// programme replaces, frees, sweeps, punches, grows, collects, checkpoints, restores, resizes,
+// anchors and closes the space and its contents.
 func (o *others) programme() {
 	o.t.Helper()
 	o.rewrite(3)
@@ -100,8 +100,8 @@ func (o *others) reopen() {
 	o.timed("close and open", began)
 }
 
-// compact sweeps, and gives free extents back. One who stands still in the middle of a
-// transaction keeps others from that, and from nothing else (I7).
+// compact sweeps, and gives free extents back. A process suspended in a transaction keeps others from
+// that, and from nothing else (I7).
 func (o *others) compact() {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -112,7 +112,7 @@ func (o *others) compact() {
 	}
 }
 
-// checkpoint makes a checkpoint, or takes note of one that an interrupted call has made.
+// checkpoint makes a checkpoint, or accepts one that an interrupted call has made.
 func (o *others) checkpoint(name string) error {
 	err := o.s.Checkpoint(name)
 	if errors.Is(err, everheap.ErrExists) {
@@ -121,7 +121,7 @@ func (o *others) checkpoint(name string) error {
 	return err
 }
 
-// rewrite replaces everything so many times, and changes some of it.
+// rewrite replaces all blocks a number of times, and changes some values.
 func (o *others) rewrite(times int) {
 	o.t.Helper()
 	for range times {
@@ -137,7 +137,7 @@ func (o *others) rewrite(times int) {
 	}
 }
 
-// grow makes the file longer, and then what it holds less.
+// grow makes the file longer, and then deletes entries.
 func (o *others) grow() {
 	o.t.Helper()
 	for i := range 6 {
@@ -156,7 +156,7 @@ func (o *others) grow() {
 	})
 }
 
-// read verifies what the newest version holds.
+// read verifies the contents of the newest version.
 func (o *others) read() (seqs map[string]int) {
 	o.t.Helper()
 	must(o.t, o.s.View(func(tx *everheap.Tx) (err error) {
@@ -166,7 +166,7 @@ func (o *others) read() (seqs map[string]int) {
 	return seqs
 }
 
-// check verifies everything, and that what was acknowledged is there.
+// check verifies all blocks, and that acknowledged transactions are there.
 func (o *others) check(acknowledged map[string]int) {
 	o.t.Helper()
 	seqs := o.read()

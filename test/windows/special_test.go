@@ -18,7 +18,7 @@ import (
 )
 
 func init() {
-	proctest.Children["remover"] = func(dir string) error { // removes one after the other of its own
+	proctest.Children["remover"] = func(dir string) error { // removes its own items, one after the other
 		s, err := everheap.Open(dir)
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func init() {
 	}
 }
 
-// most is more than how many items fill a small space.
+// most is more than the number of items that fill a small space.
 const most = 1000
 
 // armed makes a child stop, or die, at a point.
@@ -80,7 +80,7 @@ func armed(point, how string) func(*exec.Cmd) {
 	return func(c *exec.Cmd) { c.Env = append(c.Env, "EVERHEAP_POINT="+point+":1:"+how) }
 }
 
-// newWorld makes a space with a bit of everything.
+// newWorld makes a space with collections of all kinds.
 func newWorld(t *testing.T, opts ...everheap.Option) *others {
 	o := &others{t: t, dir: filepath.Join(t.TempDir(), "s"), r: rand.New(rand.NewPCG(1, 2))}
 	s, err := everheap.Open(o.dir, opts...)
@@ -110,9 +110,9 @@ func (o *others) fill() (n int) {
 	return n
 }
 
-// Who fills the reserve of a space, or removes something from a full one, stands still, or
-// dies, with extents of the reserve in his hands: others remove, and store, and when he
-// goes on all is right.
+// A process that fills the reserve of a space, or removes entries from a full one, is suspended, or
+// dies, while it holds extents of the reserve: others can remove and store, and when it continues all
+// is right.
 func TestFull_StoppedInTheReserve(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -147,7 +147,7 @@ func TestFull_StoppedInTheReserve(t *testing.T) {
 					return err
 				})
 			}
-			if how == "stop" { // he holds a version that keeps all that was removed since
+			if how == "stop" { // the victim holds a version that keeps all blocks removed since
 				o.check(nil)
 				v.Resume()
 				v.Ends()
@@ -158,9 +158,8 @@ func TestFull_StoppedInTheReserve(t *testing.T) {
 	}
 }
 
-// Who has no space left stands still, or dies, right before the sweep by which it would get some:
-// others remove at once, and store, or are told that there is no space; and when it goes on all
-// is right.
+// A process without space is suspended, or dies, right before the sweep that would give it some:
+// others can remove at once, and store or get ErrNoSpace; when it continues all is right.
 func TestFull_StoppedForLowSpace(t *testing.T) { // RV7
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -182,7 +181,7 @@ func TestFull_StoppedForLowSpace(t *testing.T) { // RV7
 			}
 			switch err := o.store("afterwards"); {
 			case err == nil:
-			case how == "kill" || !errors.Is(err, everheap.ErrNoSpace): // one that stands still holds a version that has what was removed
+			case how == "kill" || !errors.Is(err, everheap.ErrNoSpace): // a suspended process holds a version with the removed blocks
 				t.Errorf("storing after a removal: %v", err)
 			}
 			o.check(nil)
@@ -196,7 +195,7 @@ func TestFull_StoppedForLowSpace(t *testing.T) { // RV7
 	}
 }
 
-// store stores an item of the size of those that a filler stores.
+// store stores an item of a filler's size.
 func (o *others) store(key string) (err error) {
 	it := Item{Place: key, Body: make([]byte, 300_000)}
 	it.Sum = it.sum()
@@ -209,11 +208,11 @@ func (o *others) store(key string) (err error) {
 	return err
 }
 
-// comesTo waits until a child stands still at its point, or is dead.
+// comesTo waits until a child is suspended at its point, or dead.
 func comesTo(t *testing.T, v *proctest.Proc, how string) {
 	t.Helper()
 	if !proctest.Wait(func() bool { return v.Still() || v.Gone() }) || len(v.Said("fail")) > 0 || how == "stop" && !v.Still() {
-		t.Fatalf("it does not come to its point; it said %q", v.Said("fail"))
+		t.Fatalf("the child does not reach its point; it wrote %q", v.Said("fail"))
 	}
 }
 
@@ -229,8 +228,8 @@ func (o *others) ends(acknowledged map[string]int) {
 	must(o.t, o.s.Close())
 }
 
-// The last one to close the space stands still, or dies, while he has it for himself: who
-// opens it is told whom he waits for, and then finds everything.
+// The last process to close the space is suspended, or dies, while it has the space for itself.
+// Opening the space names the process that it waits for, and then finds all entries.
 func TestClose_StoppedAsTheLastOne(t *testing.T) {
 	if !invariant.Enabled {
 		t.Skip("the points are there with -tags invariants only")
@@ -243,7 +242,7 @@ func TestClose_StoppedAsTheLastOne(t *testing.T) {
 				must(t, o.s.Close())
 				v := proctest.Start(t, "closer", o.dir, armed("close.last", how))
 				if !proctest.Wait(func() bool { return v.Still() || v.Gone() }) || len(v.Said("closed")) > 0 {
-					t.Fatalf("it does not come to close.last; it said %q", v.Said("fail"))
+					t.Fatalf("the child does not reach close.last; it wrote %q", v.Said("fail"))
 				}
 				if how == "stop" {
 					ctx, cancel := context.WithTimeout(t.Context(), time.Second)

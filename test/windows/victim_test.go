@@ -12,8 +12,8 @@ import (
 	"github.com/everheap/everheap/internal/proctest"
 )
 
-// A victim does one kind of work over and over, so that it passes the points that the kind
-// has; EVERHEAP_POINT stops it at one.
+// A victim repeats one kind of work, so that it passes the points of that work; EVERHEAP_POINT stops
+// it at one of them.
 type victim struct {
 	s     *everheap.Space
 	w     *world
@@ -71,7 +71,7 @@ func runVictim(dir, work string) (err error) {
 	}
 }
 
-// harmless reports whether an error is what one must expect who stood still.
+// harmless reports whether a process that was suspended must expect an error.
 func harmless(err error) bool {
 	for _, kind := range []error{everheap.ErrSuspended, everheap.ErrBusy, everheap.ErrOwnerDied, everheap.ErrNotHeld} {
 		if errors.Is(err, kind) {
@@ -88,7 +88,7 @@ func (v *victim) open() (err error) {
 	return err
 }
 
-// commit commits a transaction, and says so.
+// commit commits a transaction, and prints its number.
 func (v *victim) commit(opts ...everheap.UpdateOption) error {
 	v.seq++
 	err := v.s.Update(context.Background(), func(tx *everheap.Tx) error { return v.w.change(tx, v.name, v.seq, v.r) }, opts...)
@@ -149,7 +149,7 @@ func (v *victim) turn() error {
 	return errors.Join(v.commit(), m.Unlock())
 }
 
-// watch commits while two watch.
+// watch commits while two goroutines watch.
 func (v *victim) watch() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
@@ -234,13 +234,13 @@ func (v *victim) pin() error {
 			return err
 		})
 	}
-	if dropErr := v.s.DropCheckpoint(name); !errors.Is(dropErr, everheap.ErrNotFound) { // it may have been restored away
+	if dropErr := v.s.DropCheckpoint(name); !errors.Is(dropErr, everheap.ErrNotFound) { // a restore may have dropped it
 		err = errors.Join(err, dropErr)
 	}
 	return errors.Join(err, v.commit())
 }
 
-// holder takes a lock and its turn to write, says so, and stays in both.
+// holder takes a lock and its turn to write, prints a line, and keeps both.
 func holder(dir string) error {
 	s, err := everheap.Open(dir)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/everheap/everheap/internal/proctest"
 )
 
-// try stops a victim at a point, when it passes that for the given time, lets others do
-// what they like, and wakes it.
+// try stops a victim at a point, at the given number of passes, runs the programme of the others, and
+// wakes it.
 func try(t *testing.T, w window, times int, seed uint64) {
 	o := &others{t: t, dir: filepath.Join(t.TempDir(), "s"), r: rand.New(rand.NewPCG(seed, uint64(times)))}
 	s, err := everheap.Open(o.dir, everheap.WithMaxSize(maxSizes[0]))
@@ -25,7 +25,7 @@ func try(t *testing.T, w window, times int, seed uint64) {
 	o.update(o.w.found)
 	o.rewrite(1)
 	var provoker *proctest.Proc
-	if w.after != "" { // somebody stands still, or dies, with a lock
+	if w.after != "" { // another process is suspended, or dies, with a lock
 		provoker = proctest.Start(t, "holder", o.dir, nil)
 		provoker.Hear("holds")
 		provoker.Stop()
@@ -33,19 +33,19 @@ func try(t *testing.T, w window, times int, seed uint64) {
 	v := proctest.Start(t, "victim "+w.work, o.dir, func(c *exec.Cmd) {
 		c.Env = append(c.Env, fmt.Sprintf("EVERHEAP_POINT=%s:%d:stop", w.point, times))
 	})
-	if w.after == "death" { // and nobody but the victim is there to see it
+	if w.after == "death" { // and only the victim is there to notice it
 		v.Hear("begun")
 		must(t, o.s.Close())
 		provoker.Kill()
 	}
 	comes := proctest.Wait(func() bool {
-		if w.beside { // it needs company
+		if w.beside { // the victim needs other writers
 			o.rewrite(1)
 		}
 		return v.Still() || v.Gone()
 	})
 	if !comes || v.Gone() {
-		t.Fatalf("it does not come to %s; it said %q", w.point, v.Said("fail"))
+		t.Fatalf("the victim does not reach %s; it wrote %q", w.point, v.Said("fail"))
 	}
 	if w.after == "death" {
 		o.open()
@@ -59,15 +59,15 @@ func try(t *testing.T, w window, times int, seed uint64) {
 	}
 	did := len(v.Said("did"))
 	if !proctest.Wait(func() bool { return len(v.Said("did")) > did+3 || v.Gone() }) {
-		t.Fatalf("it does not go on")
+		t.Fatalf("the victim does not continue")
 	}
-	o.programme() // what either believes to own, it uses
+	o.programme() // both use the blocks that they believe to own
 	v.Tell("end")
 	v.Ends()
 	o.ends(acknowledged(v))
 }
 
-// acknowledged returns the newest transaction that a victim was told of.
+// acknowledged returns the newest acknowledged transaction of a victim.
 func acknowledged(v *proctest.Proc) map[string]int {
 	told := map[string]int{}
 	for _, line := range v.Said("ack") {
@@ -101,7 +101,7 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-// Windows at random occurrences, for as long as there is time.
+// Windows at random passes, for as long as there is time.
 func TestWindows_Soak(t *testing.T) {
 	if !invariant.Enabled || *soakFlag == 0 {
 		t.Skip("it takes -tags invariants, and -everheap.soak")
@@ -121,13 +121,13 @@ func TestWindows_Soak(t *testing.T) {
 	}
 }
 
-// Every point has a window, and every window an argument.
+// Every point has a window, and every window has an argument.
 func TestWindows_AreAll(t *testing.T) {
 	known := map[string]bool{}
 	for _, w := range windows {
 		known[w.point] = true
 		if w.meanwhile == "" || w.right == "" {
-			t.Errorf("%s: nothing says what may have happened, or why that is right", w.point)
+			t.Errorf("%s: the row does not say what others may have done, or why the next step is right", w.point)
 		}
 		if w.elsewhere == "" && works[w.work] == nil {
 			t.Errorf("%s: there is no work %q", w.point, w.work)

@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Item is a value that says where it belongs; its sum covers that, and its bytes.
+// Item is a value with its place; its sum covers the place and the bytes.
 type Item struct {
 	Place string
 	Body  []byte
@@ -34,7 +34,7 @@ func newItem(place string, r *rand.Rand) Item {
 	return it
 }
 
-// verify returns an error if an item is not what was stored in the place.
+// verify returns an error if an item is not the one stored at the place.
 func (it *Item) verify(place string) error {
 	if it.Place != place || it.sum() != it.Sum {
 		return fmt.Errorf("the item in %s says %q, with %d bytes of sum %#x, not %#x", place, it.Place, len(it.Body), it.sum(), it.Sum)
@@ -42,14 +42,14 @@ func (it *Item) verify(place string) error {
 	return nil
 }
 
-// Numbers of what there is.
+// Sizes of the collections.
 const (
 	accounts = 40
 	fortune  = 100 // of each account
 	keys     = 60
 )
 
-// world is what is in the space.
+// world has the collections of the space.
 type world struct {
 	accounts everheap.Map[string, int]
 	seqs     everheap.Map[string, int] // by process: its newest transaction
@@ -59,7 +59,7 @@ type world struct {
 	refs     everheap.Map[string, everheap.Ref[Item]]
 }
 
-// openWorld opens the collections, and fills them if they are not there.
+// openWorld opens the collections, and fills new ones.
 func openWorld(s *everheap.Space) (w *world, err error) {
 	w = new(world)
 	var errs [6]error
@@ -82,7 +82,7 @@ func (w *world) found(tx *everheap.Tx) error {
 	return nil
 }
 
-// change changes a bit of everything, in a transaction of a process.
+// change changes some entries of each collection, in a transaction of a process.
 func (w *world) change(tx *everheap.Tx, process string, seq int, r *rand.Rand) error {
 	from, to, sum := fmt.Sprint("a", r.IntN(accounts)), fmt.Sprint("a", r.IntN(accounts)), r.IntN(10)
 	key := fmt.Sprint("k", r.IntN(keys))
@@ -108,7 +108,7 @@ func (w *world) change(tx *everheap.Tx, process string, seq int, r *rand.Rand) e
 		errs = append(errs, w.lengthen(tx, r))
 	case 4:
 		ref, err := everheap.New(tx, newItem("ref "+key, r))
-		errs = append(errs, err, w.refs.Set(tx, key, ref)) // what it replaces is garbage
+		errs = append(errs, err, w.refs.Set(tx, key, ref)) // the replaced object becomes garbage
 	case 5:
 		_, err := w.refs.Delete(tx, key)
 		errs = append(errs, err)
@@ -133,7 +133,7 @@ func (w *world) lengthen(tx *everheap.Tx, r *rand.Rand) error {
 	return nil
 }
 
-// touch replaces every block of every collection: it stores what is there once more.
+// touch replaces every block of every collection: it stores each value again.
 func (w *world) touch(tx *everheap.Tx) error {
 	for i := range accounts {
 		key := fmt.Sprint("a", i)
@@ -172,7 +172,7 @@ func (w *world) touch(tx *everheap.Tx) error {
 	return err
 }
 
-// audit verifies everything, and returns the newest transaction of each process.
+// audit verifies all values, and returns the newest transaction of each process.
 func (w *world) audit(tx *everheap.Tx) (map[string]int, error) {
 	total := 0
 	for _, v := range w.accounts.All(tx) {

@@ -1,5 +1,5 @@
-// Package costs counts what must not grow with the data: the bytes that a commit writes and
-// replaces, and the system calls of operations. It counts and takes no times.
+// Package costs counts costs that must not grow with the data: the bytes that a commit writes and
+// replaces, and the system calls of operations. It takes no times.
 package costs
 
 import (
@@ -51,15 +51,14 @@ func filled(dir string, n int, opts ...everheap.Option) (*everheap.Space, everhe
 	return s, m, err
 }
 
-// perCommit is what one commit of one changed user takes.
+// perCommit is the cost of a commit that changes one user.
 type perCommit struct {
 	written  float64 // bytes that reach files by system calls: the journal
-	replaced float64 // bytes of blocks that a version before still needs: as much as was written in their place
+	replaced float64 // bytes of replaced blocks that the version before still needs
 }
 
 // count makes commits of one user each, all different, while a reader holds the version
-// before, and counts. The first commits are not counted: what they do once is no cost of
-// each.
+// before, and counts. It does not count the first commits, which have costs of their own.
 func count(t *testing.T, n int) (c perCommit) {
 	const warm, commits = 100, 400
 	s, m, err := filled(t.TempDir(), n, everheap.WithDurability(everheap.Durable), everheap.WithFlushInterval(time.Hour))
@@ -100,7 +99,7 @@ func pins(t *testing.T, s *everheap.Space) float64 {
 	return float64(readers[0].Pins)
 }
 
-// writtenBytes returns what this process has given to write calls.
+// writtenBytes returns the number of bytes that this process has passed to write calls.
 func writtenBytes(t *testing.T) (n float64) {
 	b, err := os.ReadFile("/proc/self/io")
 	must(t, err)

@@ -1,7 +1,7 @@
-// Package engines has the stores that are compared, each behind one interface and in a
-// file of its own. A store of typed objects implements Engine; a store of bytes implements
-// KV, and gets the codec of package model. An engine that needs what this machine or this
-// build lacks (cgo, liblmdb, redis-server) is not in the list. Start reading at Engine.
+// Package engines has the compared stores, each behind one interface and in a file of its own. A
+// store of typed objects implements Engine; a store of bytes implements KV, and gets the codec of
+// package model. An engine is not in the list if this machine or this build lacks its requirements
+// (cgo, liblmdb, redis-server). Start reading at Engine.
 package engines
 
 import (
@@ -36,7 +36,7 @@ const (
 // String returns the word of the records.
 func (d Durability) String() string { return [...]string{"none", "async", "sync"}[d] }
 
-// Options is what a workload tells an engine when it opens it.
+// Options are the options with which a workload opens an engine.
 type Options struct {
 	Dir        string // a private directory, which may already hold a database
 	Durability Durability
@@ -46,7 +46,7 @@ type Options struct {
 	Memory     int64 // bytes that the process may use, caches included; 0: as much as it likes
 }
 
-// cache returns the bytes of a cache that should have so many, if memory is not short.
+// cache returns the size of a cache: the wanted size, or less if memory is short.
 func (o Options) cache(bytes int64) int64 {
 	if o.Memory > 0 {
 		return min(bytes, o.Memory/4)
@@ -54,7 +54,7 @@ func (o Options) cache(bytes int64) int64 {
 	return bytes
 }
 
-// Info is what an engine says about itself; it decides which workloads it takes part in.
+// Info describes an engine, and decides which workloads it takes part in.
 type Info struct {
 	Version      string
 	Persistent   bool   // the data outlive the process
@@ -177,7 +177,7 @@ func register(name string, f func() Engine) { list = append(list, entry{name, f}
 var Order = []string{"everheap", "everheap-sorted", "everheap-strings", "go-map", "go-map-strings", "sync-map", "go-pointers",
 	"go-map-log", "go-memdb", "buntdb", "lmdb", "bbolt", "badger", "pebble", "sqlite", "redis"}
 
-// Names lists the engines that are there.
+// Names lists the available engines.
 func Names() []string {
 	var names []string
 	for _, e := range list {
@@ -189,7 +189,7 @@ func Names() []string {
 	return names
 }
 
-// Missing lists those that this machine or this build lacks.
+// Missing lists the engines that this machine or this build lacks.
 func Missing() []string {
 	var names []string
 	for _, name := range Order {
@@ -200,7 +200,7 @@ func Missing() []string {
 	return names
 }
 
-// New returns the engine of a name, closed, or nil if there is none.
+// New returns the engine of a name, closed, or nil.
 func New(name string) Engine {
 	for _, e := range list {
 		if e.name == name {

@@ -10,7 +10,7 @@ import (
 
 const n = 200 // users and parts
 
-// everyEngine runs a test with every engine that is there.
+// everyEngine runs a test with every available engine.
 func everyEngine(t *testing.T, test func(t *testing.T, name string, info Info)) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) { test(t, name, New(name).Info()) })
@@ -45,7 +45,7 @@ func loadUsers(s Session) error {
 	return s.Load(0, n, func(i int, u *model.User) { model.FillUser(u, i, 0) })
 }
 
-// verify compares all users with what they should be.
+// verify compares all users with the expected ones.
 func verify(t *testing.T, s Session, want map[string]model.User) {
 	t.Helper()
 	for key, w := range want {
@@ -65,7 +65,7 @@ func verify(t *testing.T, s Session, want map[string]model.User) {
 	}
 }
 
-// What an engine stores is read back: by each way of reading, and after it was closed.
+// Stored users are read back, by each way of reading, and after the engine was closed.
 func TestEngines_ReadBack(t *testing.T) {
 	everyEngine(t, func(t *testing.T, name string, info Info) {
 		if info.GraphOnly {
@@ -220,7 +220,7 @@ func TestEngines_Graph(t *testing.T) {
 	})
 }
 
-// An index leads to the users that have the addresses now, each once.
+// An index finds exactly the users with the present addresses.
 func TestEngines_Indexed(t *testing.T) {
 	everyEngine(t, func(t *testing.T, name string, info Info) {
 		if !info.Indexed {
@@ -238,7 +238,7 @@ func TestEngines_Indexed(t *testing.T) {
 			t.Helper()
 			sum, err := x.ByEmail(email)
 			if u == nil && !errors.Is(err, ErrNotFound) || u != nil && (err != nil || sum != u.ID+uint64(u.Karma)+uint64(len(u.Name))) {
-				t.Fatalf("%s leads to %d, %v; want %+v", email, sum, err, u)
+				t.Fatalf("%s finds %d, %v; want %+v", email, sum, err, u)
 			}
 		}
 		var u, other model.User

@@ -24,7 +24,7 @@ func init() {
 	})
 }
 
-// userMap is what a Map and a Sorted have in common.
+// userMap is the common interface of a Map and a Sorted.
 type userMap interface {
 	Get(sc everheap.Scope, key string) (model.User, error)
 	Peek(tx *everheap.Tx, key string) *model.User

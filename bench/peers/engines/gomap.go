@@ -16,8 +16,8 @@ func init() { register("go-map", func() Engine { return &goMap{} }) }
 
 type goThread struct{ posts []*model.Post }
 
-// goMap is the reference: what plain Go memory can do. Its only transaction is a lock, and
-// its data outlive the process in a gob file that Save writes, which is what people do.
+// goMap is the reference: plain Go memory. Its only transaction is a lock, and its data outlive the
+// process in a gob file that Save writes, as many programs do.
 type goMap struct {
 	mu      sync.RWMutex
 	m       map[string]*model.User

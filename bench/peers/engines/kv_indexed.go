@@ -12,10 +12,10 @@ type deleter interface {
 	Delete(t table, key []byte) error
 }
 
-// emailKey is where the key of the user with a mail address lies: an index kept by hand.
+// emailKey returns the key of an entry of the mail index, which is kept by hand.
 func emailKey(email string) []byte { return append([]byte("mail:"), email...) }
 
-// PutIndexed implements Indexer: the old record says which entry of the index goes.
+// PutIndexed implements Indexer: the old record says which entry of the index to delete.
 func (s *kvSession) PutIndexed(key string, u *model.User) error {
 	return s.s.Update(func(tx KVTx) error {
 		d, ok := tx.(deleter)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What was written as lines of JSON is read back.
+// Records written as lines of JSON are read back.
 func TestRecords_RoundTrip(t *testing.T) {
 	in := []Record{
 		{Machine: &Machine{Kernel: "Linux 6", Cores: 2, Notes: map[string]string{"a": "b"}}},

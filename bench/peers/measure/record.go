@@ -1,6 +1,6 @@
-// Package measure has the records of measurements, and the instruments: a watch that knows
-// what other processes used meanwhile, histograms of latencies, and the memory and disk
-// that processes take. Start reading at Record.
+// Package measure has the records of measurements, and the instruments: a watch that also measures
+// the processor time of other processes, histograms of latencies, and the memory and disk space of
+// processes. Start reading at Record.
 package measure
 
 import (
@@ -37,7 +37,7 @@ type Record struct {
 	Machine *Machine `json:"machine,omitempty"` // the first line of a run has this alone
 }
 
-// Machine says where, of what, and how a run was measured.
+// Machine describes the machine, the engines and the settings of a run.
 type Machine struct {
 	Time      string            `json:"time"`
 	Processor string            `json:"processor"`

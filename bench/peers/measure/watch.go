@@ -32,8 +32,8 @@ func StartWatch(pids ...int) *Watch {
 	return w
 }
 
-// Stop returns what has passed, and what others used, in percent of the machine: to a
-// tick of the kernel, so that it is rough for less than a second.
+// Stop returns the elapsed time, and the processor time of others, in percent of the machine. That is
+// exact to a tick of the kernel, so it is rough for less than a second.
 func (w *Watch) Stop() (d time.Duration, foreign float64) {
 	d = time.Since(w.start)
 	f := (busySeconds() - w.busy) - (ownSeconds(w.pids) - w.mine)
@@ -85,7 +85,7 @@ func ownSeconds(pids []int) (s float64) {
 	return s
 }
 
-// Memory is what a process has in memory, in MiB.
+// Memory is the memory of a process, in MiB.
 type Memory struct{ RSS, Anon float64 }
 
 // MemoryOf adds up this process and its helpers.
@@ -101,7 +101,7 @@ func MemoryOf(pids ...int) (m Memory) {
 	return m
 }
 
-// DiskMiB is what the files below a directory take on the disk.
+// DiskMiB returns the disk space of the files below a directory.
 func DiskMiB(dir string) float64 {
 	var n int64
 	eachFile(dir, func(path string) {
@@ -113,7 +113,7 @@ func DiskMiB(dir string) float64 {
 	return float64(n) / (1 << 20)
 }
 
-// DropCache takes the files below a directory, and nothing else, out of the page cache.
+// DropCache removes the files below a directory, and no others, from the page cache.
 func DropCache(dir string) {
 	eachFile(dir, func(path string) {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// ErrShort: the bytes are no record.
+// ErrShort: the bytes are not a record.
 var ErrShort = errors.New("short record")
 
 // The codec, written by hand.

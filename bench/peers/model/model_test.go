@@ -37,7 +37,7 @@ func TestZipf_Distribution(t *testing.T) {
 	}
 }
 
-// The scrambled generator stays in range, and spreads what is popular.
+// The scrambled generator stays in range, and spreads popular items.
 func TestZipf_Scrambled(t *testing.T) {
 	const n = 1000
 	z, r := NewZipf(n, 0.99), NewRNG(2)
@@ -60,7 +60,7 @@ func TestZipf_Scrambled(t *testing.T) {
 	}
 }
 
-// What the codec has encoded it decodes to the same.
+// The codec decodes what it has encoded to equal records.
 func TestCodec_RoundTrip(t *testing.T) {
 	for i := range 200 {
 		var in, out User

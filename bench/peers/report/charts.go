@@ -36,7 +36,7 @@ type bar struct {
 	label    string
 }
 
-// chartSpec says of what a chart is made.
+// chartSpec selects the data of a chart.
 type chartSpec struct {
 	name, title, workload, op string
 }
@@ -58,7 +58,7 @@ var charts = []chartSpec{
 	{"memory", "Random reads of data larger than memory", "memory", "get"},
 }
 
-// Charts makes the charts of what was measured.
+// Charts makes the charts of the measured operations.
 func (r *Run) Charts() (list []Chart) {
 	for _, spec := range charts {
 		c := Chart{Name: spec.name, title: spec.title}

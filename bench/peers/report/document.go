@@ -40,7 +40,7 @@ func (r *Run) roundsOf(workload string) (n int) {
 	return n
 }
 
-// load describes what other processes used.
+// load describes the processor time of other processes.
 func (r *Run) load() string {
 	if len(r.foreign) == 0 {
 		return "not measured"
@@ -90,7 +90,7 @@ func (r *Run) Markdown() string {
 	return b.String()
 }
 
-// Insert replaces, in a file, what stands between the markers of each section:
+// Insert replaces, in a file, the text between the markers of each section:
 //
 //	<!-- begin NAME: generated -->
 //	<!-- end NAME -->

@@ -56,7 +56,7 @@ func TestRatio_WithinRounds(t *testing.T) {
 		t.Errorf("the ratio is %v, want 2", got)
 	}
 	if got, _ := advantage(a, b); got != 0.5 {
-		t.Errorf("what takes twice as long has the speed %v, want 0.5", got)
+		t.Errorf("an operation that takes twice as long has the speed %v, want 0.5", got)
 	}
 	a.unit, b.unit = "/s", "/s"
 	if got, _ := advantage(a, b); got != 2 {
@@ -78,7 +78,7 @@ func TestNumber(t *testing.T) {
 	}
 }
 
-// Only what stands between markers is replaced.
+// Insert replaces only the text between markers.
 func TestInsert_KeepsProse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "doc.md")
 	doc := "before\n<!-- begin a: generated -->\nold\n<!-- end a -->\nafter\n"
@@ -93,7 +93,7 @@ func TestInsert_KeepsProse(t *testing.T) {
 		t.Errorf("the document is %q, want %q: %v", got, want, err)
 	}
 	if err := Insert(path, map[string]string{"c": ""}); err == nil {
-		t.Error("markers of a section that is not known are no error")
+		t.Error("markers of an unknown section are not an error")
 	}
 }
 
@@ -119,7 +119,7 @@ func TestCharts_AreSVG(t *testing.T) {
 			}
 		}
 		if err != io.EOF || !strings.Contains(string(b), "everheap") || !strings.Contains(string(b), c.title) {
-			t.Errorf("%s is no chart of everheap: %v", c.Name, err)
+			t.Errorf("%s is not a chart of everheap: %v", c.Name, err)
 		}
 	}
 }

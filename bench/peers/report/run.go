@@ -1,6 +1,6 @@
-// Package report makes tables and charts of records. A figure is the median of the rounds;
-// a ratio is computed within each round, and then its median is taken, so that what slows
-// the machine for a while cancels out. Start reading at Run.
+// Package report makes tables and charts of records. A figure is the median of the rounds. A ratio is
+// the median of the ratios within each round, so that a temporary slowness of the machine cancels
+// out. Start reading at Run.
 package report
 
 import (
@@ -134,8 +134,8 @@ func Ratio(a, b *Series) (ratio float64, ok bool) {
 	return Median(list), len(list) > 0
 }
 
-// rank is what series are put in order by: the median, or, for durable commits, that of what
-// the bare disk did at the same time.
+// rank is the value by which series are sorted: the median, or, for durable commits, the median
+// relative to the bare disk at the same time.
 func (s *Series) rank() float64 {
 	if ofRaw := s.extra["of_raw"]; len(ofRaw) > 0 {
 		return Median(ofRaw)

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// line is a row of the summary: an operation of ours and what it is compared with.
+// line is a row of the summary: an operation of ours and its rivals.
 type line struct {
 	what     string
 	workload string
@@ -60,12 +60,12 @@ func (l line) engine() string {
 	return l.ours
 }
 
-// handMade is the map with a log that one writes oneself. It is no store that one can take,
-// and is compared on its own.
+// handMade is the hand-written map with a log. It is not an available store, and is compared
+// separately.
 const handMade = "go-map-log"
 
-// rival returns the best store of others that keeps its data, or "" if there is none. What
-// the process has in memory says nothing of those whose data lie elsewhere.
+// rival returns the best store of others that keeps its data, or "" if there is none. It leaves out
+// the memory of stores whose data lie in another process.
 func (r *Run) rival(l line) string {
 	for _, e := range r.ranked(l.workload, l.op) {
 		if r.get(l.workload, l.op, e).median() <= 0 {
@@ -211,7 +211,7 @@ func (s *Series) ofDisk() string {
 	return fmt.Sprintf(", %s of the bare disk", number(Median(s.extra["of_raw"])))
 }
 
-// records is how many the points have.
+// records returns the number of records of the points.
 func (r *Run) records() string {
 	if s := r.get("points", "get", "everheap"); s != nil {
 		return number(float64(s.n))

@@ -65,7 +65,7 @@ func scale(v float64, unit string) (by float64, name string) {
 	return 1, unit
 }
 
-// text formats the median of a series, with its unit, and what the rounds range over.
+// text formats the median of a series, with its unit, and the range of the rounds.
 func (s *Series) text() string {
 	v := s.values()
 	if len(v) == 0 || s.note != "" {
@@ -203,7 +203,7 @@ func (r *Run) noted(t table) (list []string) {
 	return slices.Compact(list)
 }
 
-// size describes what a workload ran on.
+// size describes the data of a workload.
 func (r *Run) size(workload string) string {
 	n, rounds := 0, 0
 	for k, s := range r.series {

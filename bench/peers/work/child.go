@@ -20,7 +20,7 @@ import (
 // childVariable tells a process of this program that it is a child, and what to do.
 const childVariable = "EVERHEAP_PEERS_CHILD"
 
-// childSpec is what a child does.
+// childSpec is the task of a child.
 type childSpec struct {
 	Kind    string // a key of childKinds
 	Engine  string
@@ -79,7 +79,7 @@ func startChild(spec childSpec) (*child, error) {
 	return p, p.cmd.Start()
 }
 
-// errTimeout: the child has said nothing.
+// errTimeout: the child has not answered.
 var errTimeout = errors.New("no answer from the child")
 
 // line reads one line of the child.
@@ -132,8 +132,8 @@ func (p *child) end() {
 	_ = p.cmd.Wait()
 }
 
-// Child does what this process was started for and ends it, if it is a child; otherwise it
-// returns at once. It is the first that main calls.
+// Child runs the task of this process and ends it, if it is a child; otherwise it returns at once.
+// main calls it first.
 func Child() {
 	text := os.Getenv(childVariable)
 	if text == "" {

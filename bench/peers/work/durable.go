@@ -13,8 +13,8 @@ import (
 	"github.com/everheap/everheap/bench/peers/measure"
 )
 
-// rawDisk is what a durable commit cannot beat without company: 4 KiB written by pwrite
-// into a file that was filled before, and fdatasync, in a loop.
+// rawDisk is the bound for single durable commits: 4 KiB written by pwrite into a file that was
+// filled before, and fdatasync, in a loop.
 func rawDisk(dir string, seconds float64) (*result, error) {
 	f, err := os.Create(filepath.Join(dir, "raw"))
 	if err != nil {
@@ -91,7 +91,7 @@ func (b *Bench) durable(dir string) error {
 		if err != nil {
 			return err
 		}
-		unix.Sync() // what the loading left is not to be written meanwhile
+		unix.Sync() // so that data of the loading are not written meanwhile
 		before, err := rawDisk(sub, b.Seconds/2)
 		if err != nil {
 			return err

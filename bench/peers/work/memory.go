@@ -30,7 +30,7 @@ func (b *Bench) memory(dir string) error {
 	if err := errors.Join(loadUsers(o.sessions[0], b.LargeN), o.close()); err != nil {
 		return err
 	}
-	if server { // it would be in no group
+	if server { // the server would be in no group
 		return nil
 	}
 	measure.DropCache(dir)

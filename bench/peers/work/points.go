@@ -38,8 +38,7 @@ func (b *Bench) points(dir string) error {
 	return o.close()
 }
 
-// load measures the loading, what the data take, and what a collection of Go's garbage
-// collector costs with them.
+// load measures the loading, the size of the data, and the cost of a garbage collection with them.
 func (b *Bench) load(dir string) (*opened, error) {
 	o, err := b.open(engines.Options{Dir: dir, Durability: engines.None}, 2)
 	if err != nil {
@@ -51,7 +50,7 @@ func (b *Bench) load(dir string) (*opened, error) {
 	watch := measure.StartWatch(o.pids()...)
 	for lo := 0; lo < b.N; lo += batch {
 		hi := min(lo+batch, b.N)
-		for i := lo; i < hi; i++ { // drawing is no part of the loading
+		for i := lo; i < hi; i++ { // drawing does not count as loading
 			newUser(i, &users[i-lo])
 		}
 		start := time.Now()

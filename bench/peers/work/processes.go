@@ -15,9 +15,9 @@ import (
 const patience = 5 * time.Minute
 
 // restart loads users and updates some in a child, which it kills; then it measures from
-// the start of another process to its first read: the first one recovers, the second finds
-// what it left, and the third finds nothing in the page cache. It notes whether the last
-// acknowledged update was there.
+// the start of another process to its first read: the first one recovers, the second opens the
+// recovered files, and the third has an empty page cache. It notes whether the last acknowledged
+// update was there.
 func (b *Bench) restart(dir string) error {
 	spec := childSpec{Kind: "load", Engine: b.Name, Dir: dir, N: b.N}
 	p, err := startChild(spec)
@@ -29,7 +29,7 @@ func (b *Bench) restart(dir string) error {
 	if _, scan := fmt.Sscanf(said, "ready %d", &server); err == nil && scan != nil {
 		err = fmt.Errorf("the child said %q", said)
 	}
-	if server != 0 { // that is what dies
+	if server != 0 { // the server dies
 		_ = syscall.Kill(server, syscall.SIGKILL)
 	}
 	p.kill()
@@ -55,7 +55,7 @@ func (b *Bench) restart(dir string) error {
 		}
 		_, foreign := watch.Stop()
 		if i == 0 && server == 0 {
-			p.kill() // nobody has closed it yet
+			p.kill() // the database is not closed yet
 		} else {
 			p.end()
 		}
@@ -92,7 +92,7 @@ func (b *Bench) processes(dir string) error {
 	return nil
 }
 
-// together runs so many processes, the first of which writes.
+// together runs count processes, the first of which writes.
 func (b *Bench) together(dir string, count int, pids []int) error {
 	var list []*child
 	defer func() {

@@ -14,9 +14,8 @@ import (
 // longer for each the more there were.
 const readerTime = 3
 
-// reader updates single records, up to b.Updates: while nobody reads, while a reader holds
-// the version from before, and once more after it has ended. The values are what the files
-// grow by for each.
+// reader updates single records, up to b.Updates: without a reader, while a reader holds the version
+// from before, and once more after it has ended. The values are the growth of the files per update.
 func (b *Bench) reader(dir string) error {
 	o, err := b.loaded(dir, b.N, engines.Options{Durability: engines.Async}, 2)
 	if err != nil {

@@ -177,7 +177,7 @@ func loadUsers(s engines.Session, n int) error {
 
 func newUser(i int, u *model.User) { model.FillUser(u, i, 0) }
 
-// worker is what a goroutine draws from.
+// worker has the generators of a goroutine.
 type worker struct {
 	rng  *model.RNG
 	key  *model.KeyBuf
@@ -192,14 +192,14 @@ func newWorkers(n int, seed uint64) (list []*worker) {
 	return list
 }
 
-// loop is what goroutines, one for each session, do for a time.
+// loop is a loop that goroutines, one for each session, run for a time.
 type loop struct {
 	step  int  // operations that one call does
 	times bool // note the latency of each call
 	call  func(s engines.Session, worker int) error
 }
 
-// result is what a loop did.
+// result is the result of a loop.
 type result struct {
 	ops     int64
 	took    time.Duration
@@ -209,7 +209,7 @@ type result struct {
 
 // timed runs a loop for a time.
 func (o *opened) timed(sessions int, seconds float64, l loop) (*result, error) {
-	const chunk = 64 // calls between two looks at the clock, if nobody else looks
+	const chunk = 64 // calls between two readings of the clock, if latencies are not measured
 	var stop atomic.Bool
 	var total atomic.Int64
 	var all sync.WaitGroup

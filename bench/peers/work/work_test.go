@@ -13,7 +13,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Each workload runs with each engine that takes part in it, and records what it should.
+// Each workload runs with each engine that takes part in it, and makes the expected records.
 func TestWorkloads_Tiny(t *testing.T) {
 	ops := map[string][]string{"raw": {"write-and-sync-4k"}, "points": {"load", "get", "put1", "scan"}, "durable": {"durable-1", "durable-16"},
 		"restart": {"after-kill", "again", "cold"}, "processes": {"write-of-2", "read-of-4"}, "ycsb": {"A", "B", "C", "D", "F"},

@@ -12,7 +12,7 @@ import (
 type ycsbMix struct {
 	name                         string
 	update, insert, scan, modify int
-	latest                       bool // reads prefer what was inserted last
+	latest                       bool // reads prefer recently inserted records
 }
 
 // ycsbMixes are A to F; the ones that insert come last.
@@ -82,7 +82,7 @@ func (b *Bench) ycsbOp(s engines.Session, t *worker, mix ycsbMix, zipf *model.Zi
 	return s.Get(key, &t.user)
 }
 
-// insertion gives out the numbers of new users, and knows below which one all are there.
+// insertion assigns the numbers of new users, and knows below which number all users exist.
 type insertion struct {
 	there atomic.Int64
 

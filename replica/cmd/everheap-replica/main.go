@@ -32,7 +32,7 @@ type cli struct {
 	Promote promoteCmd `cmd:"" help:"Let a copy that follows take over. The exit code is 0 if it leads."`
 }
 
-// copyFlags say how a copy takes part.
+// copyFlags are the flags of a copy.
 type copyFlags struct {
 	Space        string        `arg:"" help:"Registered name of the space, or its directory."`
 	Stream       string        `help:"Name of the space for all copies. Otherwise the last part of SPACE."`
@@ -59,7 +59,7 @@ func (c *copyFlags) options() replica.Options {
 
 type leadCmd struct {
 	copyFlags
-	Force bool `help:"Lead though it cannot be told whether the log leads to this space. Copies begin anew with a snapshot of it, and what only they have is put aside."`
+	Force bool `help:"Lead although it is unknown whether the log is part of this space's history. Copies begin again with a snapshot of it; versions that only they have are put aside."`
 }
 
 // Run implements the verb.
@@ -89,7 +89,7 @@ func (c *statusCmd) Run(ctx context.Context, nc *nats.Conn) error {
 		return err
 	}
 	if l.Leader == "" {
-		fmt.Println("nobody leads: the log is empty")
+		fmt.Println("no copy leads: the log is empty")
 	} else {
 		fmt.Printf("%s leads, in term %d; it was heard %s ago\n", l.Leader, l.Term, ago(l.Renewed))
 	}
@@ -103,7 +103,7 @@ func (c *statusCmd) Run(ctx context.Context, nc *nats.Conn) error {
 	return w.Flush()
 }
 
-// ago says how long ago a time was.
+// ago formats the time since t.
 func ago(t time.Time) string { return time.Since(t).Round(100 * time.Millisecond).String() }
 
 type promoteCmd struct {

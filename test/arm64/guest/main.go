@@ -1,5 +1,5 @@
 // Command guest is the first process of the emulated machine: it makes the file systems
-// that the tests need, runs what the host has put into /run/list, prints how each one
+// that the tests need, runs the programs in /run/list, prints how each one
 // ended, and turns the machine off.
 package main
 
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// prepare mounts what programs expect.
+// prepare mounts the file systems that programs expect.
 func prepare() error {
 	for _, m := range []struct{ source, target, kind string }{
 		{"proc", "/proc", "proc"}, {"sysfs", "/sys", "sysfs"}, {"devtmpfs", "/dev", "devtmpfs"},

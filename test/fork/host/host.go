@@ -1,5 +1,4 @@
-// Command host is the library as a C program uses it, which forks: see host.c. It is built
-// as an archive.
+// Command host is the library as an archive for a C program that forks; see host.c.
 package main
 
 import "C"
@@ -22,7 +21,7 @@ const (
 	failed = 2
 )
 
-// spaces are those that were opened, by their handles.
+// spaces has the open spaces, by their handles.
 var spaces struct {
 	sync.Mutex
 	list []opened
@@ -39,7 +38,7 @@ func of(h C.int) opened {
 	return spaces.list[h]
 }
 
-// outcome tells what came of an operation; an error that is not expected is shown.
+// outcome returns the outcome of an operation, and prints an unexpected error.
 func outcome(op string, err error) C.int {
 	switch {
 	case err == nil:
@@ -71,7 +70,7 @@ func hostOpen(dir *C.char) C.int {
 	return C.int(len(spaces.list) - 1)
 }
 
-// value is what is stored under a key.
+// value returns the value of a key.
 func value(key int) string { return strings.Repeat(fmt.Sprint(key, " "), 1+key%50) }
 
 //export hostSet
@@ -90,8 +89,8 @@ func hostGet(h, key C.int) C.int {
 	return outcome("get", err)
 }
 
-// hostAll runs every kind of operation, and returns the worst outcome; each one that is
-// not what is wanted is shown.
+// hostAll runs every kind of operation, returns the worst outcome, and prints each outcome that is
+// not want.
 //
 //export hostAll
 func hostAll(h, want C.int) C.int {

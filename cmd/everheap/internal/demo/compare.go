@@ -63,7 +63,7 @@ func (w *worker) gob(args []string) error {
 	return w.tell(opened{Open: time.Since(began), Count: len(all)})
 }
 
-// measured is what operations on one Frob take, in a space and in Go's map.
+// measured is the time of operations on one Frob, in a space and in Go's map.
 type measured struct {
 	Peek, Get, Set          time.Duration
 	GoRead, GoCopy, GoWrite time.Duration
@@ -71,12 +71,12 @@ type measured struct {
 
 const rounds = 2
 
-// kept keeps the compiler from leaving out a copy that nothing uses.
+// kept keeps the compiler from dropping an unused copy.
 //
 //lint:ignore U1000 it is written only
 var kept *Frob
 
-// copy is what a Go program would write to get a copy of its own.
+// copy copies a Frob as a Go program would.
 func (f *Frob) copy() *Frob {
 	c := *f
 	c.Tags = slices.Clone(f.Tags)
@@ -86,8 +86,8 @@ func (f *Frob) copy() *Frob {
 	return &c
 }
 
-// measure reads and writes Frobs in random order, in the space and in a Go map
-// under a lock, by turns, and tells the best of the rounds for each.
+// measure reads and writes Frobs in random order, in the space and in a Go map under a lock, by
+// turns. It reports the best round of each.
 func (w *worker) measure() error {
 	s, m, err := openFrobs(w.dir)
 	if err != nil {
@@ -99,7 +99,7 @@ func (w *worker) measure() error {
 	}
 	keys := make([]string, w.n)
 	for i, j := range rand.Perm(w.n) {
-		keys[i] = strings.Clone(key(j)) // not the very strings that the maps have
+		keys[i] = strings.Clone(key(j)) // new strings, so that maps cannot compare them by address
 	}
 	b := &bench{s: s, m: m, all: all, keys: keys, values: make([]Frob, 256)}
 	for i := range b.values {
@@ -122,10 +122,10 @@ type bench struct {
 	keys   []string
 	values []Frob // to write
 	best   measured
-	sum    int // of all that was read, in the space and, negative, in Go's map
+	sum    int // of all values read: those of the space, minus those of Go's map
 }
 
-// round measures each operation once, and keeps what was faster than before.
+// round measures each operation once, and keeps the times that are faster than before.
 func (b *bench) round() error {
 	for _, step := range []struct {
 		best *time.Duration
@@ -170,7 +170,7 @@ func (b *bench) peek() error {
 	})
 }
 
-// goCopy copies out of Go's map, under the lock: else others may write meanwhile.
+// goCopy copies out of Go's map, under the lock, since other goroutines may write.
 func (b *bench) goCopy() error {
 	for _, k := range b.keys {
 		b.mu.RLock()
@@ -190,7 +190,7 @@ func (b *bench) get() error {
 	return nil
 }
 
-// goWrite writes to Go's map what is the map's own.
+// goWrite writes to Go's map a copy that only the map has.
 func (b *bench) goWrite() error {
 	for i, k := range b.keys {
 		f := b.values[i%len(b.values)].copy()

@@ -1,11 +1,10 @@
-// Package demo is the demonstration that everheap demo gives: several processes
-// share ordinary Go objects, some of them are killed in the middle of what they
-// do, and everything is still there, intact, when all has been closed and is
-// opened again.
+// Package demo is the demonstration of everheap demo: several processes share ordinary Go objects,
+// and some of them are killed in the middle of a transaction. When the space is closed and opened
+// again, all objects are still there and intact.
 //
-// Terms: the first process tells the story; it starts the others, which are the
-// same program in another role. A promise is something that the demo verifies:
-// if one is broken, Run returns an error.
+// Terms: the first process tells the story; it starts the other processes, which run the same program
+// in another role. A promise is a property that the demo verifies: if a promise is broken, Run
+// returns an error.
 //
 // Start reading at demo.tell.
 package demo
@@ -20,15 +19,15 @@ import (
 	"time"
 )
 
-// Options say how the demo is given.
+// Options are the options of the demo.
 type Options struct {
 	Out   io.Writer
 	Color bool
 	Frobs int           // how many objects
 	Phase time.Duration // how long the processes work side by side
 	Kills int
-	GoOn  time.Duration // the longest that a death may hold up the others
-	Dir   string        // in which the demo's own directory is made; "": the usual one for temporary files
+	GoOn  time.Duration // how long a death may delay the other processes
+	Dir   string        // parent of the demo's own directory; "": the usual directory of temporary files
 }
 
 // demo is one demonstration.
@@ -40,7 +39,7 @@ type demo struct {
 	workers []*child
 }
 
-// Run gives the demo. All that it makes is gone when it returns, also if ctx ends.
+// Run runs the demo. It removes all its files before it returns, even if ctx ends.
 func Run(ctx context.Context, o Options) (err error) {
 	temporary, err := os.MkdirTemp(o.Dir, "everheap-demo-")
 	if err != nil {
@@ -52,7 +51,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		interrupted := ctx.Err()
 		cancel()
 		for _, c := range d.workers {
-			c.cmd.Wait() // it is gone already, or was killed just now
+			c.cmd.Wait() // the process has ended already, or was killed just now
 		}
 		if removeErr := os.RemoveAll(temporary); err == nil {
 			err = removeErr
@@ -100,7 +99,7 @@ func (d *demo) store(ctx context.Context) error {
 	return nil
 }
 
-// share lets two others read and change them at once.
+// share lets two processes read and change the Frobs at the same time.
 func (d *demo) share(ctx context.Context) error {
 	d.title("Two others read and change them at the same time")
 	d.say("A transfer moves some Foo from one Frob to another, in one transaction,")
@@ -122,8 +121,8 @@ func (d *demo) share(ctx context.Context) error {
 	return d.tally(0)
 }
 
-// tally asks the workers what they did, and prints it. limit is the longest that
-// a transfer may have taken; 0: any time.
+// tally asks the workers for their counts, and prints them. limit is the maximum time of a transfer;
+// 0: no limit.
 func (d *demo) tally(limit time.Duration) error {
 	var all changed
 	for _, c := range d.workers {

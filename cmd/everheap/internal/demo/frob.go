@@ -9,8 +9,8 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Frob is what the demo stores: an ordinary struct with strings, a slice and a
-// pointer. Nothing prepares it for being stored.
+// Frob is the type that the demo stores: an ordinary struct with strings, a slice and a pointer. It
+// needs no preparation for that.
 type Frob struct {
 	Foo, Bar int
 	Name     string
@@ -20,7 +20,7 @@ type Frob struct {
 
 const (
 	mapName  = "frobs"
-	frobFoo  = 1000 // every Frob's Foo at first: what transfers move about
+	frobFoo  = 1000 // initial Foo of every Frob, which transfers move about
 	window   = 8 << 30
 	mostMove = 100
 )
@@ -53,7 +53,8 @@ func frob(i int) Frob {
 }
 
 // transfer moves a random amount of Foo from one random Frob to another, in one
-// transaction. half is called when the one has it no more and the other not yet.
+// transaction. It calls half when the first Frob no longer has the amount, and the second does not
+// have it yet.
 func transfer(s *everheap.Space, m frobs, n int, half func() error) error {
 	from := rand.IntN(n)
 	to := (from + 1 + rand.IntN(n-1)) % n

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// story prints the demo, and remembers whether it went as promised.
+// story prints the demo, and counts kept and broken promises.
 type story struct {
 	w      io.Writer
 	color  bool
@@ -17,7 +17,7 @@ type story struct {
 	broken int
 }
 
-// width is that of the lines, for ratios and rates at their end.
+// width is the width of the lines, which end with ratios and rates.
 const width = 78
 
 // title begins a step.
@@ -31,7 +31,7 @@ func (s *story) say(format string, args ...any) {
 	fmt.Fprintf(s.w, "   %s\n", fmt.Sprintf(format, args...))
 }
 
-// number prints what was measured: a label, a value, and what to think of it.
+// number prints a measured value, with a label and a remark.
 func (s *story) number(label, value, remark string) {
 	line := fmt.Sprintf("   %-40s%12s", label, value)
 	if remark != "" {
@@ -40,7 +40,7 @@ func (s *story) number(label, value, remark string) {
 	fmt.Fprintln(s.w, line)
 }
 
-// promise prints whether something is as promised.
+// promise prints a promise, and whether it was kept.
 func (s *story) promise(ok bool, format string, args ...any) {
 	mark := s.paint("32", "ok")
 	if ok {
@@ -60,7 +60,7 @@ func (s *story) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// duration writes a time with three digits that count.
+// duration formats a time with three significant digits.
 func duration(d time.Duration) string {
 	switch {
 	case d < time.Microsecond:
@@ -73,7 +73,7 @@ func duration(d time.Duration) string {
 	return three(d.Seconds()) + " s"
 }
 
-// three writes a number with three digits, if it is below 1000.
+// three formats a number below 1000 with three digits.
 func three(v float64) string {
 	switch {
 	case v < 9.995:
@@ -84,7 +84,7 @@ func three(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// thousands writes a number with its thousands apart.
+// thousands formats a number with commas.
 func thousands(n int) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
@@ -93,7 +93,7 @@ func thousands(n int) string {
 	return s
 }
 
-// rate writes how many there were in a second.
+// rate formats a number per second.
 func rate(n int, d time.Duration) string {
 	if d <= 0 {
 		return ""
@@ -101,7 +101,7 @@ func rate(n int, d time.Duration) string {
 	return thousands(int(float64(n)/d.Seconds())) + " a second"
 }
 
-// times writes a ratio: 1.2 x, 450 x.
+// times formats a ratio: 1.2 x, 450 x.
 func times(a, b time.Duration) string {
 	if b <= 0 {
 		return ""

@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// child is a process of the demo: this program again, in another role. What it
-// prints are lines; it ends when its input does.
+// child is a process of the demo: this program again, in another role. It prints lines, and ends when
+// its input ends.
 type child struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
@@ -94,11 +94,11 @@ func (c *child) kill() error {
 	return nil
 }
 
-// failed says what a process had to say when it failed.
+// failed adds the output of a failed process to an error.
 func (c *child) failed(err error) error {
 	c.in.Close()
 	c.cmd.Process.Kill()
-	c.cmd.Wait() // so that all it said is here
+	c.cmd.Wait() // so that all of its output has arrived
 	said := strings.TrimSpace(c.errors.String())
 	if said != "" {
 		said = ": " + said

@@ -26,9 +26,9 @@ type worker struct {
 	out io.Writer
 }
 
-// Work plays a role of the demo: it is what the processes that Run starts call.
+// Work plays a role of the demo, in a process that Run has started.
 func Work(role, dir string, n int, args []string, in io.Reader, out io.Writer) error {
-	signal.Ignore(os.Interrupt) // the first process tells when to end
+	signal.Ignore(os.Interrupt) // the first process ends this one
 	w := &worker{dir, n, bufio.NewScanner(in), out}
 	switch role {
 	case "store":
@@ -56,7 +56,7 @@ func (w *worker) tell(v any) error {
 	return err
 }
 
-// stored is what storing the Frobs took.
+// stored is the cost of storing the Frobs.
 type stored struct {
 	Took time.Duration
 	Live uint64
@@ -78,18 +78,18 @@ func (w *worker) store() error {
 	return errors.Join(s.Close(), w.tell(answer))
 }
 
-// changed is what a process has done since it was last asked.
+// changed has the counts of a process since the last report.
 type changed struct {
 	Took      time.Duration
 	Transfers int
 	Reads     int
 	Sums      int // of all Foo, each in one View
-	Wrong     int // sums that were not what was stored, and values that were not whole
+	Wrong     int // wrong sums, and values that were not whole
 	Longest   time.Duration
 }
 
-// change transfers, reads and adds up until its input ends, and tells how far it
-// is for each line of the input.
+// change transfers, reads and adds up until its input ends. For each line of the input it reports its
+// counts.
 func (w *worker) change() error {
 	s, m, err := openFrobs(w.dir)
 	if err != nil {
@@ -173,12 +173,12 @@ func (w *worker) victim() error {
 		}
 		for w.in.Scan() {
 		}
-		os.Exit(1) // nobody is left to kill this process
+		os.Exit(1) // the first process has ended, and cannot kill this one
 		return nil
 	})
 }
 
-// opened is what the first reads after a start take.
+// opened has the times of the first reads after a start.
 type opened struct {
 	Open  time.Duration // from Open to the first value read
 	Start time.Duration // from the start of the process
@@ -187,8 +187,8 @@ type opened struct {
 	Sum   int
 }
 
-// first opens the space, reads one Frob, and then all. Its argument is the time at
-// which it was started.
+// first opens the space, reads one Frob, and then all. Its argument is the time at which the process
+// was started.
 func (w *worker) first(args []string) error {
 	var nanos int64
 	if _, err := fmt.Sscan(args[0], &nanos); err != nil {
@@ -211,7 +211,7 @@ func (w *worker) first(args []string) error {
 	return errors.Join(s.Close(), w.tell(o))
 }
 
-// check verifies the space, from outside of all roles.
+// check verifies the space, in the first process.
 func check(ctx context.Context, dir string) (everheap.Report, int, error) {
 	s, m, err := openFrobs(dir)
 	if err != nil {

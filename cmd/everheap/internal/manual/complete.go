@@ -1,5 +1,5 @@
-// Package manual makes, of the model of a command line, what people read and what their shells
-// complete: man pages, and completions for bash, zsh and fish.
+// Package manual makes man pages, and completions for bash, zsh and fish, from the model of a command
+// line.
 //
 // A completion is computed by the command itself (Complete), so the scripts for the shells are
 // short and know nothing of verbs and flags.
@@ -12,14 +12,15 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Candidate is what can stand at a place of the command line.
+// Candidate is a possible word at a place of the command line.
 type Candidate struct{ Text, Help string }
 
-// Names finds names: kind is that of an argument, as space or map, and before are the
-// arguments of the verb before it.
+// Names finds names. kind is the kind of an argument, such as space or map, and before has the verb's
+// arguments before it.
 type Names func(kind string, before []string) []string
 
-// Complete returns what the last of some words can be, and whether it can be the name of a file.
+// Complete returns the candidates for the last of some words, and whether it can be the name of a
+// file.
 func Complete(model *kong.Application, words []string, names Names) (list []Candidate, files bool) {
 	if len(words) == 0 {
 		words = []string{""}
@@ -58,9 +59,8 @@ func Complete(model *kong.Application, words []string, names Names) (list []Cand
 	return list, files
 }
 
-// walk goes through the words before the last: to the verb, its arguments, and, if the word
-// before the last is a flag that needs a value, to that. only says that all that follows are
-// arguments.
+// walk reads the words before the last. It returns the verb, its arguments, and the flag if the word
+// before the last is a flag that needs a value. only says that all following words are arguments.
 func walk(node *kong.Node, words []string) (_ *kong.Node, args []string, value *kong.Value, only bool) {
 	for _, w := range words {
 		switch {
@@ -85,7 +85,7 @@ func walk(node *kong.Node, words []string) (_ *kong.Node, args []string, value *
 	return node, args, value, only
 }
 
-// flagOf returns a flag by the word for it; nil if there is none.
+// flagOf returns the flag of a word, or nil.
 func flagOf(node *kong.Node, word string) *kong.Flag {
 	for _, group := range node.AllFlags(false) {
 		for _, f := range group {
@@ -97,7 +97,7 @@ func flagOf(node *kong.Node, word string) *kong.Flag {
 	return nil
 }
 
-// positional returns the argument with a number; the last one may be many.
+// positional returns the argument with a number; the last argument may take many words.
 func positional(node *kong.Node, i int) *kong.Value {
 	switch n := len(node.Positional); {
 	case i < n:
@@ -108,7 +108,7 @@ func positional(node *kong.Node, i int) *kong.Value {
 	return nil
 }
 
-// values returns what an argument or a flag can be.
+// values returns the candidates for an argument or the value of a flag.
 func values(v *kong.Value, before []string, names Names) (list []Candidate, files bool) {
 	if v.Enum != "" {
 		for text := range strings.SplitSeq(v.Enum, ",") {
@@ -135,7 +135,7 @@ func summary(help string) string {
 	return strings.TrimSuffix(first, ".")
 }
 
-// Scripts are what shells read, by their names.
+// Scripts has the completion scripts, by the name of the shell.
 var Scripts = map[string]string{
 	"bash": `# bash completion for everheap: source <(everheap completion bash)
 _everheap() {

@@ -8,7 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Page writes the man page of a verb, or, if node is the whole command, that of it.
+// Page writes the man page of a verb, or of the command if node is the whole command.
 func Page(w io.Writer, model *kong.Application, node *kong.Node, version string) error {
 	p := page{w: w}
 	name := strings.ReplaceAll(node.FullPath(), " ", "-")
@@ -62,8 +62,7 @@ func (p *page) line(format string, args ...any) {
 	}
 }
 
-// text returns a text as roff shows it: on one line, with what roff would take for its own
-// escaped.
+// text returns a text for roff: on one line, with roff's special characters escaped.
 func text(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n", " ", "'", `\(aq`, "`", `\(ga`, "^", `\(ha`, "~", `\(ti`).Replace(s)
 	var b strings.Builder
@@ -83,7 +82,7 @@ func text(s string) string {
 // quote returns a text as an argument of a macro.
 func quote(s string) string { return `"` + strings.ReplaceAll(text(s), `"`, `\(dq`) + `"` }
 
-// lower begins a sentence in lower case.
+// lower returns a sentence that begins in lower case.
 func lower(s string) string {
 	if s == "" {
 		return s
@@ -101,14 +100,14 @@ func (p *page) paragraphs(s string) {
 	}
 }
 
-// item writes a term and what it is.
+// item writes a term and its explanation.
 func (p *page) item(term, help string) {
 	p.line(".TP")
 	p.line("%s", term)
 	p.line("%s", text(help))
 }
 
-// synopsis writes how a verb is called.
+// synopsis writes the synopsis of a verb.
 func (p *page) synopsis(node *kong.Node) {
 	p.line(`.B %s`, text(node.FullPath()))
 	usage := []string{}
@@ -124,7 +123,7 @@ func (p *page) synopsis(node *kong.Node) {
 	p.line("%s", strings.Join(append(usage, ""), " "))
 }
 
-// argument returns an argument as a synopsis shows it.
+// argument returns an argument in the form of a synopsis.
 func argument(a *kong.Positional) string {
 	s := `\fI` + text(strings.ToUpper(a.Name)) + `\fR`
 	if a.IsCumulative() {
@@ -161,7 +160,7 @@ func (p *page) arguments(node *kong.Node) {
 	p.verbs(node)
 }
 
-// detail writes what a verb says besides, with its examples, line by line.
+// detail writes the longer help of a verb, with its examples, line by line.
 func (p *page) detail(detail string) {
 	if detail == "" {
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// class is how values of a type are compared.
+// class says how values of a type are compared.
 type class int
 
 const (
@@ -21,7 +21,7 @@ const (
 	moment
 )
 
-// bound is what a path leads to.
+// bound is the type that a path refers to, and how its values are compared.
 type bound struct {
 	isKey bool
 	typ   *everheap.TypeInfo
@@ -31,7 +31,7 @@ type bound struct {
 // IsKey reports whether the path is the key.
 func (p *Path) IsKey() bool { return p.isKey && len(p.steps) == 0 }
 
-// Numeric reports whether the path leads to numbers.
+// Numeric reports whether the path refers to numbers.
 func (p *Path) Numeric() bool { return p.class == number }
 
 // classOf returns how values of a type are compared.
@@ -49,7 +49,7 @@ func classOf(t *everheap.TypeInfo) class {
 	return other
 }
 
-// Target goes through pointers.
+// Target follows pointers to the type behind them.
 func Target(t *everheap.TypeInfo) *everheap.TypeInfo {
 	for range 8 {
 		if t.Kind != "pointer" {
@@ -94,7 +94,7 @@ func bindExpr(e Expr, key, value *everheap.TypeInfo) error {
 	return nil
 }
 
-// first returns an error, or else that of a function.
+// first returns err, or if that is nil the error of a function.
 func first(err error, fn func() error) error {
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func first(err error, fn func() error) error {
 	return fn()
 }
 
-// bind finds what the path leads to.
+// bind finds the type that the path refers to.
 func (p *Path) bind(key, value *everheap.TypeInfo) error {
 	t, name := value, p.steps[0].name
 	switch {
@@ -134,7 +134,7 @@ func (p *Path) bind(key, value *everheap.TypeInfo) error {
 	return nil
 }
 
-// hint says how values without fields are called.
+// hint names the paths that exist, for types without fields.
 func hint(p *Path, key, value *everheap.TypeInfo) string {
 	if len(p.steps) != 1 || p.isKey {
 		return ""
@@ -167,7 +167,7 @@ func names(t *everheap.TypeInfo) (list []string) {
 	return list
 }
 
-// check returns an error if values of the path are not compared so.
+// check returns an error if values of the path have no such comparison.
 func (c *Compare) check() error {
 	p := c.Path
 	switch c.Op {
@@ -198,7 +198,7 @@ func (c *Compare) check() error {
 	return nil
 }
 
-// check returns an error if a value is none of a class.
+// check returns an error if a literal is not of a class.
 func (l *Literal) check(cl class, path, typ string) error {
 	b := l.JSON
 	if string(b) == "null" {
@@ -227,7 +227,7 @@ func (l *Literal) check(cl class, path, typ string) error {
 	return nil
 }
 
-// numberOf reads a number; a NaN is none.
+// numberOf reads a number; ok is false for a NaN.
 func numberOf(b []byte) (*big.Float, bool) {
 	s := string(b)
 	switch s {

@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// Value returns what the path leads to in an entry, as JSON; nil if it is not there.
+// Value returns the value of the path in an entry, as JSON, or nil.
 func (p *Path) Value(key, value []byte) []byte {
 	b := value
 	if p.isKey {
@@ -26,7 +26,7 @@ func (p *Path) Value(key, value []byte) []byte {
 	return b
 }
 
-// unwrapped looks through what says that a part is shared.
+// unwrapped returns the value inside the JSON object that marks a shared part.
 func unwrapped(b []byte) []byte {
 	for range 8 {
 		if !bytes.HasPrefix(b, []byte(`{"$id"`)) && !bytes.HasPrefix(b, []byte(`{"$value"`)) {
@@ -41,7 +41,7 @@ func unwrapped(b []byte) []byte {
 	return b
 }
 
-// from returns a part of a value; nil if it has none.
+// from returns the part of a value after the step, or nil.
 func (s step) from(b []byte) []byte {
 	if s.name == "" {
 		return element(b, s.index)
@@ -58,7 +58,7 @@ func (s step) from(b []byte) []byte {
 	return nil
 }
 
-// element returns an element of an array; nil if there is none.
+// element returns an element of an array, or nil.
 func element(b []byte, index int) []byte {
 	var found []byte
 	elements(b, func(e []byte) bool {
@@ -102,8 +102,8 @@ func holds(e Expr, key, value []byte) bool {
 	return true
 }
 
-// holds reports whether the comparison holds for a value; nil is null. Null is equal to null,
-// and neither less nor greater than anything.
+// holds reports whether the comparison holds for a value; nil is null. Null equals null, and is
+// neither less nor greater than any value.
 func (c *Compare) holds(v []byte) bool {
 	switch c.Op {
 	case "=":
@@ -138,7 +138,7 @@ func (c *Compare) holds(v []byte) bool {
 	return n >= 0
 }
 
-// contains reports whether a text or a list has something in it.
+// contains reports whether a text or a list contains the value of the comparison.
 func (c *Compare) contains(v []byte) bool {
 	if v == nil {
 		return false
@@ -163,7 +163,7 @@ func (c *Compare) contains(v []byte) bool {
 	return strings.Contains(s, sub)
 }
 
-// equal reports whether a value is that of a literal.
+// equal reports whether a value equals a literal.
 func equal(cl class, v, with []byte) bool {
 	if null := string(with) == "null"; v == nil || null {
 		return v == nil && null
@@ -193,7 +193,7 @@ func compacted(b []byte) []byte {
 	return out
 }
 
-// compare compares two values of a class; ok is false if that cannot be done, as with a NaN.
+// compare compares two values of a class; ok is false if they have no order, as with a NaN.
 func compare(cl class, a, b []byte) (n int, ok bool) {
 	switch cl {
 	case number:

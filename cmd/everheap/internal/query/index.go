@@ -13,12 +13,13 @@ import (
 // Declared finds entries by the indexes that a collection has.
 type Declared struct{}
 
-// mostRanges is into how many places of an index a query looks, at most.
+// mostRanges is the maximum number of ranges of an index that a query reads.
 const mostRanges = 1000
 
-// Find implements Indexes. It takes the index of which conditions give the most fields: each one up to
-// some field by =, in, or contains for the elements of a slice, and one more by <, starts and the like.
-// Of two such, and if there are none, it takes one that has the order.
+// Find implements Indexes. It takes the index with the most fields that conditions determine: the
+// first fields by =, in, or contains for the elements of a slice, and one more field by <, starts and
+// the like. If several are equal, or no index has such fields, it prefers an index that has the
+// order.
 func (Declared) Find(tx *everheap.Tx, c *everheap.Collection, ask Ask) (f Found, err error) {
 	if c.KeyType() == "" {
 		return f, nil
@@ -39,19 +40,19 @@ func (Declared) Find(tx *everheap.Tx, c *everheap.Collection, ask Ask) (f Found,
 	return Found{best.name, best.entries(tx, c.As(everheap.JSON)), best.ordered}, nil
 }
 
-// usable is how conditions and an order use an index.
+// usable says how conditions and an order can use an index.
 type usable struct {
 	name     string
 	fields   int
 	equal    [][][]byte // the values that each of the first fields may have, in order
-	ranges   int        // into which the index is looked
+	ranges   int        // number of ranges of the index to read
 	from, to everheap.Bound[[]byte]
 	bounds   int
-	ordered  bool // it has the order
+	ordered  bool // the index has the order
 	back     bool // from its last entry to its first
 }
 
-// score says how good it is; 0: it is of no use.
+// score says how useful the index is; 0: not at all.
 func (u *usable) score() int {
 	n := 8*len(u.equal) + 2*u.bounds
 	if u.ordered {
@@ -60,7 +61,7 @@ func (u *usable) score() int {
 	return n
 }
 
-// cheap reports whether conditions give all of the fields: what is found then is worth sorting.
+// cheap reports whether conditions determine all fields: then the few entries found can be sorted.
 func (u *usable) cheap() bool { return len(u.equal) == u.fields }
 
 // usableBy returns how conditions and an order use an index.
@@ -90,8 +91,8 @@ func usableBy(x everheap.IndexInfo, ask Ask, c *everheap.Collection) (u usable) 
 	return u
 }
 
-// setOrder finds out whether the index has an order: its fields do, one after another, and then the key.
-// Where a condition gives a field one value, every order of it is that of the index.
+// setOrder finds out whether the index has the order: its fields, one after another, and then the
+// key. A field with a single value, by a condition, is in any order.
 func (u *usable) setOrder(paths []string, ask Ask) {
 	one := func(i int) bool { return i < len(u.equal) && len(u.equal[i]) == 1 }
 	at, directed := 0, false
@@ -119,7 +120,7 @@ func (u *usable) setOrder(paths []string, ask Ask) {
 	u.ordered = len(ask.Order) > 0
 }
 
-// entries returns what the index leads to.
+// entries returns the entries that the index finds.
 func (u *usable) entries(tx *everheap.Tx, in everheap.Encoded) iter.Seq2[[]byte, []byte] {
 	back := u.back && u.ordered
 	return func(yield func(key, value []byte) bool) {
@@ -145,7 +146,8 @@ func (u *usable) entries(tx *everheap.Tx, in everheap.Encoded) iter.Seq2[[]byte,
 	}
 }
 
-// equalTo returns the values that conditions give a field, as few as they can; nil if they do not.
+// equalTo returns the values to which conditions restrict a field: the shortest list, or nil if there
+// is none.
 func equalTo(path string, all []*Compare) (best [][]byte) {
 	for _, e := range all {
 		if e.Path.name() != path {
@@ -167,8 +169,9 @@ func equalTo(path string, all []*Compare) (best [][]byte) {
 	return best
 }
 
-// within finds the bounds that conditions give a field. They include what a condition excludes, which
-// is left out later: of a float there may be more digits than it has.
+// within finds the bounds of a field by conditions. The bounds include a value that a condition
+// excludes; the condition removes it later. A literal may have more digits than a float, so an exact
+// bound would be wrong.
 func (u *usable) within(path string, all []*Compare) {
 	lower, upper := false, false
 	for _, e := range all {
@@ -192,7 +195,8 @@ func (u *usable) within(path string, all []*Compare) {
 	}
 }
 
-// name returns the path as that of an index: the names of the fields; "" if it is none.
+// name returns the path in the form of an index's path, the names of the fields; "" if an index
+// cannot have it.
 func (p *Path) name() string {
 	if p.isKey {
 		return ""
@@ -207,7 +211,7 @@ func (p *Path) name() string {
 	return strings.Join(names, ".")
 }
 
-// likeIndex reports whether values of a type are sorted as an index has them.
+// likeIndex reports whether sorting values of a type gives the order of an index.
 func likeIndex(t *everheap.TypeInfo) bool {
 	return t.Kind == "string" || classOf(t) != text && classOf(t) != other
 }
@@ -224,7 +228,7 @@ func fitsField(t *everheap.TypeInfo, literal []byte) bool {
 // floats are the sizes of floats.
 var floats = map[string]int{"float32": 32, "float64": 64}
 
-// asStored returns a literal as a type has it: of a float there may be more digits than it has.
+// asStored returns a literal as a value of a type: it rounds the digits that a float does not have.
 func asStored(t *everheap.TypeInfo, literal []byte) []byte {
 	bits, ok := floats[t.Kind]
 	if !ok {
@@ -240,8 +244,8 @@ func asStored(t *everheap.TypeInfo, literal []byte) []byte {
 	return strconv.AppendFloat(nil, f, 'g', -1, bits)
 }
 
-// always reports whether each value has exactly one of a field, so that the index has every entry: the
-// way to it leads through neither pointers nor slices.
+// always reports whether each value has exactly one value of a field, so that the index has every
+// entry. That is so if the path contains neither pointers nor slices.
 func always(path string, t *everheap.TypeInfo) bool {
 	for _, name := range strings.Split(path, ".") {
 		f := field(t, name)

@@ -73,7 +73,7 @@ func TestDeclared_FindsWhatAScanFinds(t *testing.T) {
 		{"m where Shelf != 'h2'", "a scan"},
 		{"m where Bin = 1", "a scan"},
 		{"m where Bin = 1.5 and Shelf = 'h1'", "the index x0"},
-		{"s where Shelf = 'h1'", "a scan"}, // the keys would not be in order
+		{"s where Shelf = 'h1'", "a scan"}, // the index would not give the order of the keys
 		{"s where Shelf = 'h1' and Bin = 1", "the index x0"},
 		{"s where Shelf = 'h1' order by key", "the index x0, then sorted"},
 		{"s where Shelf = 'h1' and Bin = 1 reverse", "the index x0"},
@@ -95,7 +95,7 @@ func TestDeclared_FindsWhatAScanFinds(t *testing.T) {
 		{"m where Old.City is null", "a scan"},
 		{"m where Old is null", "a scan"},
 		{"m where At.City = 'c1'", "the index x5"},
-		{"m where At.Zip = 1", "a scan"}, // those without marks are not in the index
+		{"m where At.Zip = 1", "a scan"}, // entries without marks are not in the index
 		{"m where At.Zip = 1 and Marks contains 'b'", "the index x6"},
 		{"m where Raw contains 1", "a scan"},
 		{"m where Raw = 'AAE='", "a scan"},
@@ -111,7 +111,7 @@ func TestDeclared_FindsWhatAScanFinds(t *testing.T) {
 		{"m where Made in ('2024-03-01', '2024-03-01T00:00:00Z', '2024-05-01')", "the index x2"},
 		{"m where Old.City in ('c1', 'c2')", "the index x4"},
 		{"m where At.Zip in (0, 2) and Marks contains 'b'", "the index x6"},
-		{"s where Shelf in ('h2', 'h1')", "a scan"}, // many, and not in the order of the keys
+		{"s where Shelf in ('h2', 'h1')", "a scan"}, // many entries, and not in the order of the keys
 		{"s where Shelf in ('h2', 'h1') and Bin in (0, 1)", "the index x0"},
 		{"s where Serial in ('s7', 's3', 's100')", "the index one"},
 		{"s where Serial in ('s7', 's3', 's100') reverse", "the index one"},
@@ -140,7 +140,7 @@ func TestDeclared_FindsWhatAScanFinds(t *testing.T) {
 	}
 }
 
-// What an index has in the order comes from it; what it has not is sorted.
+// If an index has the wanted order, no sort is needed; otherwise the rows are sorted.
 func TestDeclared_HasTheOrder(t *testing.T) {
 	s := parts(t)
 	for _, c := range []struct{ text, how string }{
@@ -166,7 +166,7 @@ func TestDeclared_HasTheOrder(t *testing.T) {
 		{"where Marks contains 'b' order by Serial", "the index x3, then sorted"},
 		{"where Marks contains 'b' order by key", "the index x3, already in order"},
 		{"where Marks contains 'b' order by At.Zip, key", "the index x3, then sorted"},
-		{"order by Old.City, key", "a scan, then sorted"}, // those without are not in the index
+		{"order by Old.City, key", "a scan, then sorted"}, // entries without the field are not in the index
 		{"where Old.City > 'c1' order by Old.City desc, key desc", "the index x4, already in order"},
 		{"where Old.City starts with 'c' order by Old.City, key", "the index x4, already in order"},
 		{"order by At.City, At.Zip, key", "the index x5, already in order"},
@@ -188,7 +188,7 @@ func TestDeclared_HasTheOrder(t *testing.T) {
 	}
 }
 
-// found is answer by some indexes.
+// found is answer with the given indexes.
 func found(s *everheap.Space, text string, indexes Indexes) (keys []string, how string, err error) {
 	name, err := Next(text, 0)
 	if err != nil {

@@ -2,7 +2,7 @@
 //
 //	users where Age > 30 and City = "Oslo" order by Name limit 10
 //
-// A query names a collection, and then has clauses in any order: a range of keys (from, to,
+// A query is the name of a collection, followed by clauses in any order: a range of keys (from, to,
 // prefix, reverse), a condition on key and fields (where), columns (show), an order, a limit.
 // Parse reads it, Bind finds its fields in the stored types, and Run answers it.
 //
@@ -19,7 +19,7 @@ import (
 
 // Error says what is wrong with a text, and where.
 type Error struct {
-	At   int // byte of the text
+	At   int // offset in the text, in bytes
 	What string
 }
 
@@ -47,8 +47,8 @@ const (
 type Token struct {
 	Kind  Kind
 	Text  string // of a string without its quotes
-	At    int    // where it begins
-	After int    // where it ends
+	At    int    // offset of its beginning
+	After int    // offset of its end
 }
 
 // Is reports whether the token is a word of the language, in any case.
@@ -126,7 +126,7 @@ func quoted(text string, at int) (Token, error) {
 	return Token{}, errorf(at, "the string does not end: a %c is missing", quote)
 }
 
-// jsonEnd returns where the object or array that begins at a byte ends; -1 if it does not.
+// jsonEnd returns the end of the object or array that begins at an offset, or -1.
 func jsonEnd(text string, at int) int {
 	depth := 0
 	for i := at; i < len(text); i++ {

@@ -8,7 +8,7 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// Query is what a text asks for.
+// Query is a parsed query.
 type Query struct {
 	Collection string
 	From, To   *Literal // keys; To is excluded
@@ -18,7 +18,7 @@ type Query struct {
 	Show       []*Path
 	Order      []Order
 	Limit      int  // -1: none
-	AnyOrder   bool // the rows may come in any order, as for who counts them
+	AnyOrder   bool // the rows may come in any order, as for counting them
 }
 
 // Order is a part of an order.
@@ -55,10 +55,10 @@ type Path struct {
 	bound
 }
 
-// step goes from a value to a part of it.
+// step is a step from a value to a part of it.
 type step struct {
 	name  string
-	index int // of an element, if there is no name
+	index int // index of an element, if name is empty
 }
 
 // Literal is a value in a text.
@@ -68,7 +68,7 @@ type Literal struct {
 	At   int
 }
 
-// words are those of clauses: a collection of that name is in quotes.
+// words has the words that begin clauses: a collection with such a name needs quotes.
 var words = []string{"from", "to", "prefix", "reverse", "where", "show", "order", "limit"}
 
 // maxDepth bounds the nesting of conditions.
@@ -87,7 +87,7 @@ func (p *parser) next() (err error) {
 	return err
 }
 
-// Parse reads a query that begins at a byte of a text, behind the name of its collection.
+// Parse reads a query from an offset of a text, after the name of its collection.
 func Parse(text string, at int, collection string) (*Query, error) {
 	p := parser{text: text, tok: Token{After: at}}
 	q := &Query{Collection: collection, Limit: -1}
@@ -154,7 +154,7 @@ func (p *parser) clause(q *Query, word string) (err error) {
 	return err
 }
 
-// show quotes what was found in a text.
+// show quotes a piece of a text for an error.
 func show(text string) string {
 	if text == "" {
 		return "the end"
@@ -415,7 +415,7 @@ func (p *parser) path() (*Path, error) {
 	}
 }
 
-// LiteralOf returns a token as a value; a word is one, too, for where keys are strings.
+// LiteralOf returns a token as a value. A word is accepted, too: as a key it is a string.
 func LiteralOf(t Token) (*Literal, error) {
 	p := parser{text: t.Text, tok: t}
 	p.tok.After = len(p.text) // nothing follows

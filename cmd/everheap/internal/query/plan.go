@@ -11,36 +11,36 @@ import (
 
 // Answer says how a query was answered.
 type Answer struct {
-	How   string // by what the entries were found: "the key", "a range of keys", "the index by_city", "a scan"
+	How   string // how the entries were found: "the key", "a range of keys", "the index by_city", "a scan"
 	Order string // InOrder or ThenSorted, if the query has an order
-	Seen  int    // entries that were looked at
-	Rows  int    // that were yielded
+	Seen  int    // entries examined
+	Rows  int    // rows yielded
 	More  bool   // the limit cut the rows off
 }
 
-// How an order comes about: what the entries are found by has it, or they are sorted.
+// How an order comes about: the entries are found in that order, or are sorted.
 const (
 	InOrder    = ", already in order"
 	ThenSorted = ", then sorted"
 )
 
-// Ask is what is asked of indexes.
+// Ask is a question to the indexes.
 type Ask struct {
 	All   []*Compare // conditions, all of which must hold
-	Order []Order    // in which the entries shall come
-	Keys  bool       // the order is that of the keys, which was not asked for: an index may not cost a sort of many entries
+	Order []Order    // the wanted order
+	Keys  bool       // Order is the order of the keys, and the query does not ask for it: then using an index must not cost a sort of many entries
 }
 
-// Found is what an index has found.
+// Found is the entries that an index has found.
 type Found struct {
 	Name    string // of the index
 	Entries iter.Seq2[[]byte, []byte]
-	Ordered bool // they come in the order
+	Ordered bool // the entries come in the wanted order
 }
 
 // Indexes finds entries by their fields, where a collection has indexes.
 type Indexes interface {
-	// Find returns the entries for which the conditions may hold; none if no index serves.
+	// Find returns the entries for which the conditions may hold; a zero Found if no index is useful.
 	Find(tx *everheap.Tx, c *everheap.Collection, ask Ask) (Found, error)
 }
 
@@ -50,15 +50,15 @@ type NoIndexes struct{}
 // Find implements Indexes.
 func (NoIndexes) Find(*everheap.Tx, *everheap.Collection, Ask) (Found, error) { return Found{}, nil }
 
-// plan is how a query is answered.
+// plan says how a query is answered.
 type plan struct {
 	how     string
-	entries iter.Seq2[[]byte, []byte] // that may be asked for
+	entries iter.Seq2[[]byte, []byte] // the candidates
 	sortBy  []Order                   // nil if the entries come in the order
 	inOrder string                    // as in Answer
 }
 
-// plan returns the entries that may be asked for, how they are found and how they come into their order.
+// plan returns the candidates of a query, how they are found, and how they get their order.
 func (q *Query) plan(tx *everheap.Tx, c *everheap.Collection, indexes Indexes) (p plan, err error) {
 	if err := q.checkRange(tx, c); err != nil {
 		return p, err
@@ -102,7 +102,7 @@ func keyPath(c *everheap.Collection) *Path {
 	return key
 }
 
-// walk plans what is not found by single keys.
+// walk plans a query that is not answered by single keys.
 func (q *Query) walk(tx *everheap.Tx, c *everheap.Collection, indexes Indexes, ask Ask) (p plan, ordered bool, err error) {
 	p.how = "a scan"
 	json := c.As(everheap.JSON)
@@ -153,7 +153,7 @@ func withPrefix(all iter.Seq2[[]byte, []byte], prefix *Literal) iter.Seq2[[]byte
 	}
 }
 
-// inKeys returns the entries of keys that are there, in their order if one is asked for.
+// inKeys returns the existing entries of keys, in the order of the keys if the query needs it.
 func (q *Query) inKeys(tx *everheap.Tx, c *everheap.Collection, keys [][]byte, order []Order) iter.Seq2[[]byte, []byte] {
 	if len(order) > 0 && order[0].By.IsKey() && order[0].Down {
 		slices.Reverse(keys)
@@ -181,8 +181,8 @@ func keysOf(all []*Compare, c *everheap.Collection) (keys [][]byte, some bool) {
 	return keys, some
 }
 
-// alternatives returns the values of a comparison by = or in, each once and in order; nil if one of them
-// is no value of a type.
+// alternatives returns the values of a comparison by = or in, each once and in order; nil if one of
+// them is not a value of the type.
 func (e *Compare) alternatives(t *everheap.TypeInfo, fits func(*everheap.TypeInfo, []byte) bool) (list [][]byte) {
 	cl := classOf(t)
 	for i := range e.With {
@@ -236,7 +236,7 @@ func (q *Query) bounds(all []*Compare, c *everheap.Collection) (from, to everhea
 	return from, to, lower || upper
 }
 
-// isPrefix reports whether the comparison asks for strings that begin with a text of which there is some.
+// isPrefix reports whether the comparison asks for strings that begin with a non-empty text.
 func (e *Compare) isPrefix() bool {
 	if e.Op != "starts" || e.Path.typ.Kind != "string" {
 		return false
@@ -252,7 +252,7 @@ func prefixBounds(prefix string) (from, to everheap.Bound[[]byte]) {
 	for end != "" && end[len(end)-1] == 0xff {
 		end = end[:len(end)-1]
 	}
-	if end == "" { // nothing is greater
+	if end == "" { // no string is greater
 		return from, everheap.Unbounded[[]byte]()
 	}
 	return from, everheap.Excluding(rawjson.String(end[:len(end)-1] + string([]byte{end[len(end)-1] + 1})))

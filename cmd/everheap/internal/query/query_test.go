@@ -189,7 +189,7 @@ func TestQuery_ErrorsSayWhere(t *testing.T) {
 	}
 }
 
-// No text makes the parser or what it reads panic.
+// No text makes the parser or the query panic.
 func FuzzQuery(f *testing.F) {
 	for _, text := range []string{`s where Age > 30 and (Name = "x" or not key in (1, 2)) order by Age desc limit 3`, "s from {\"a\":[1]} to 'x''y' show key, Home.City, Tags[0] reverse", "n prefix \xff", "s where Home.Zip = 1e400"} {
 		f.Add(text)

@@ -18,7 +18,7 @@ type Row struct{ Key, Value []byte }
 // errStop ends a walk.
 var errStop = errors.New("stop")
 
-// Run passes the entries that a query asks for to yield, which may end the walk by an error.
+// Run passes the entries of a query to yield. An error of yield ends the walk.
 func (q *Query) Run(ctx context.Context, tx *everheap.Tx, c *everheap.Collection, indexes Indexes, yield func(Row) error) (a Answer, err error) {
 	p, err := q.plan(tx, c, indexes)
 	if err != nil {
@@ -64,7 +64,7 @@ func (q *Query) Run(ctx context.Context, tx *everheap.Tx, c *everheap.Collection
 	return a, err
 }
 
-// checkRange returns an error if a collection has no such ranges.
+// checkRange returns an error if a collection does not support the range of the query.
 func (q *Query) checkRange(tx *everheap.Tx, c *everheap.Collection) error {
 	for _, l := range []*Literal{q.From, q.To, q.Prefix} {
 		switch {
@@ -88,7 +88,7 @@ func (q *Query) checkRange(tx *everheap.Tx, c *everheap.Collection) error {
 	return nil
 }
 
-// unwrapJSON returns what is wrong with a key, without what was done meanwhile.
+// unwrapJSON returns the error about a key, without the operation around it.
 func unwrapJSON(err error) error {
 	if e := (*everheap.JSONError)(nil); errors.As(err, &e) {
 		return e
@@ -96,7 +96,7 @@ func unwrapJSON(err error) error {
 	return err
 }
 
-// Key returns a literal as the key of a collection: a word is a string where keys are strings.
+// Key returns a literal as the key of a collection. A word is a string if the keys are strings.
 func Key(c *everheap.Collection, l *Literal) []byte {
 	if l.Bare != "" && c.StringKeys() {
 		return rawjson.String(l.Bare)
@@ -115,7 +115,7 @@ func conjuncts(e Expr, list []*Compare) []*Compare {
 	return list
 }
 
-// fits reports whether a literal is a key as it stands: 1.5 is none of int.
+// fits reports whether a literal is exactly a key: 1.5 is not an int.
 func fits(p *Path, literal []byte) bool { return fitsType(p.typ, literal) }
 
 // fitsType is fits for a type.
@@ -167,7 +167,7 @@ func (s *sorter) add(r Row) {
 	}
 }
 
-// cut drops what is behind the limit.
+// cut drops the rows beyond the limit.
 func (s *sorter) cut() {
 	slices.SortStableFunc(s.list, s.compare)
 	if s.limit >= 0 && len(s.list) > s.limit {
@@ -199,8 +199,8 @@ func (s *sorter) compare(a, b sortedRow) int {
 	return 0
 }
 
-// inOrder compares two values of a class, in an order in which each has a place: NaN is less than
-// every number, as in an index.
+// inOrder compares two values of a class in a total order: NaN is less than every number, as in an
+// index.
 func inOrder(cl class, a, b []byte) int {
 	n, ok := compare(cl, a, b)
 	if ok || cl != number {
@@ -229,7 +229,7 @@ func (s *sorter) rows() iter.Seq2[int, Row] {
 	}
 }
 
-// How says by what the entries of a query would be found, and in which order they would come.
+// How says how the entries of a query would be found, and in which order they would come.
 func (q *Query) How(tx *everheap.Tx, c *everheap.Collection, indexes Indexes) (Answer, error) {
 	p, err := q.plan(tx, c, indexes)
 	return Answer{How: p.how, Order: p.inOrder}, err

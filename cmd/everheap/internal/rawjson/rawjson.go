@@ -1,5 +1,5 @@
-// Package rawjson takes JSON apart without making values of it: what the parts are is judged by
-// who knows their types.
+// Package rawjson splits JSON into parts without decoding them: the caller decodes the parts, since
+// it knows their types.
 //
 // A string that is not UTF-8 is {"$bytes": base64}; see Collection of the package everheap.
 package rawjson
@@ -13,14 +13,13 @@ import (
 	"unicode/utf8"
 )
 
-// Member is a member of a JSON object: its value is what stands there.
+// Member is a member of a JSON object: its value is the raw text.
 type Member struct {
 	Name  string
 	Value []byte
 }
 
-// Members splits a JSON object into its members, without looking into their values: those are
-// read by who knows their types. It accepts any bytes.
+// Members splits a JSON object into its members, without decoding their values. It accepts any bytes.
 func Members(text []byte, list []Member) ([]Member, error) {
 	list = list[:0]
 	rest, ok := bytes.CutPrefix(Space(text), []byte("{"))
@@ -68,7 +67,7 @@ func Members(text []byte, list []Member) ([]Member, error) {
 	}
 }
 
-// atEnd returns an error if anything but space is left.
+// atEnd returns an error if rest has more than white space.
 func atEnd(rest []byte) error {
 	if len(Space(rest)) > 0 {
 		return errors.New("text follows the object; give one object a line")
@@ -84,8 +83,7 @@ func Space(b []byte) []byte {
 	return b
 }
 
-// Span returns the length of the value that text begins with; 0 if there is none, or it does
-// not end.
+// Span returns the length of the value at the beginning of text; 0 if there is no complete value.
 func Span(text []byte) int {
 	if len(text) == 0 {
 		return 0
@@ -123,7 +121,7 @@ func Span(text []byte) int {
 	return len(text)
 }
 
-// stringEnd returns the length of the string that text begins with; 0 if it does not end.
+// stringEnd returns the length of the string at the beginning of text; 0 if it has no end.
 func stringEnd(text []byte) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {
@@ -156,7 +154,7 @@ func Plain(b []byte) (s string, ok bool) {
 	return "", false
 }
 
-// String writes a string as JSON, also one that is not UTF-8.
+// String formats a string as JSON, even if it is not UTF-8.
 func String[T string | []byte](s T) []byte {
 	if !utf8.ValidString(string(s)) {
 		return fmt.Appendf(nil, `{"$bytes":"%s"}`, base64.StdEncoding.EncodeToString([]byte(s)))

@@ -13,20 +13,20 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// completer completes what stands before the cursor.
+// completer completes the word before the cursor.
 type completer struct {
 	s *session
 	t io.Writer
 }
 
-// completions are the texts that can stand from a byte of the line on.
+// completions are the candidates for the text from an offset of the line on.
 type completions struct {
 	from   int
 	list   []string
-	suffix string // of the text, if there is only one
+	suffix string // appended if there is only one candidate
 }
 
-// Limits of what is looked at and shown for one key press.
+// Limits of the entries examined and the candidates shown for one key press.
 const (
 	mostKeysSeen = 5000
 	mostKeys     = 200
@@ -58,7 +58,7 @@ func (c *completer) key(line string, pos int, key rune) (string, int, bool) {
 	return line[:found.from] + text + line[pos:], found.from + len(text), true
 }
 
-// list shows what can stand, in columns.
+// list shows the candidates, in columns.
 func (c *completer) list(list []string) {
 	more := len(list) - mostListed
 	if more > 0 {
@@ -84,7 +84,7 @@ func (c *completer) list(list []string) {
 	_, _ = io.WriteString(c.t, b.String())
 }
 
-// complete returns what can stand at the end of a line.
+// complete returns the candidates for the end of a line.
 func (s *session) complete(line string) (found completions) {
 	open := strings.Count(strings.ReplaceAll(line, `\"`, ""), `"`)%2 == 1
 	if open {
@@ -100,7 +100,7 @@ func (s *session) complete(line string) (found completions) {
 		}
 		before, at = append(before, t), t.After
 	}
-	_ = s.read(func(tx *everheap.Tx) error { // without a space nothing is completed
+	_ = s.read(func(tx *everheap.Tx) error { // without a space there are no candidates
 		s.candidates(tx, line, before, &found)
 		return nil
 	})
@@ -113,7 +113,7 @@ func (s *session) complete(line string) (found completions) {
 	return found
 }
 
-// candidates finds what can stand behind some tokens.
+// candidates finds the candidates after some tokens.
 func (s *session) candidates(tx *everheap.Tx, line string, before []query.Token, found *completions) {
 	found.suffix = " "
 	if len(before) == 0 {
@@ -165,7 +165,7 @@ func names(tx *everheap.Tx) (list []string) {
 	return list
 }
 
-// arguments returns what can follow a verb.
+// arguments returns the candidates after a verb.
 func (s *session) arguments(tx *everheap.Tx, verb string) []string {
 	switch verb {
 	case "begin", "commit", "rollback", "ls", "create", ".quit":
@@ -256,7 +256,7 @@ func clauses(tx *everheap.Tx, c *everheap.Collection, begin string, rest []query
 	}
 }
 
-// clauseOf returns the word of the clause that the last token is in.
+// clauseOf returns the first word of the clause with the last token.
 func clauseOf(rest []query.Token) string {
 	for i := len(rest) - 1; i >= 0; i-- {
 		for _, word := range []string{"where", "order", "show", "from", "to", "prefix", "limit", "reverse"} {
@@ -329,8 +329,8 @@ func (s *session) setValue(tx *everheap.Tx, c *everheap.Collection, line string,
 	}
 }
 
-// objectAt returns the type of the object in which a piece of JSON ends, if the name of a
-// member follows; nil otherwise.
+// objectAt returns the type of the object in which a piece of JSON ends, if the name of a member
+// comes next, else nil.
 func objectAt(t *everheap.TypeInfo, text string) *everheap.TypeInfo {
 	stack := []*everheap.TypeInfo{}
 	next := query.Target(t) // of the value that follows
@@ -375,7 +375,7 @@ func objectAt(t *everheap.TypeInfo, text string) *everheap.TypeInfo {
 	return stack[len(stack)-1]
 }
 
-// elemOf returns the type of elements; nil if there are none.
+// elemOf returns the type of elements, or nil.
 func elemOf(t *everheap.TypeInfo) *everheap.TypeInfo {
 	if t.Elem == nil {
 		return nil

@@ -15,15 +15,15 @@ import (
 	"golang.org/x/term"
 )
 
-// interrupts are the signals that end what runs.
+// interrupts are the signals that end the running statement.
 var interrupts = []os.Signal{os.Interrupt, syscall.SIGTERM}
 
-// keys reads the keys of a terminal. ctrl-C, at which term.Terminal would end, empties the
-// line and enters it.
+// keys reads the keys of a terminal. At ctrl-C, term.Terminal would end; keys replaces it by keys
+// that empty the line and enter it.
 type keys struct {
 	in        io.Reader
 	out       io.Writer
-	rest      []byte // typed, and not read yet
+	rest      []byte // typed but not read yet
 	cancelled bool
 }
 
@@ -43,14 +43,14 @@ func (k *keys) Read(b []byte) (n int, err error) {
 		k.rest = typed[n:]
 		return n, nil
 	}
-	k.cancelled, k.rest = true, typed[i+1:] // what was typed before it goes, too
+	k.cancelled, k.rest = true, typed[i+1:] // the keys before it are dropped, too
 	return copy(b, "\x05\x15\r"), nil       // to the end, delete the line, enter
 }
 
 // Write implements io.Writer.
 func (k *keys) Write(b []byte) (int, error) { return k.out.Write(b) }
 
-// interactive runs the lines that people enter.
+// interactive runs the lines that a user enters.
 func (s *session) interactive(ctx context.Context) error {
 	in := &keys{in: s.In, out: s.Out}
 	t := term.NewTerminal(in, "")
@@ -79,7 +79,7 @@ func (s *session) interactive(ctx context.Context) error {
 	return nil
 }
 
-// prompt returns what stands before a line: with a star in a transaction.
+// prompt returns the prompt, with a star in a transaction.
 func (s *session) prompt() string {
 	name := s.Space[strings.LastIndexByte(s.Space, '/')+1:]
 	if s.tx != nil {
@@ -88,7 +88,7 @@ func (s *session) prompt() string {
 	return name + "> "
 }
 
-// readStatement reads lines until a statement is whole. ctrl-C drops them.
+// readStatement reads lines until a statement is complete. ctrl-C drops them.
 func (s *session) readStatement(t *term.Terminal, in *keys, tty *modes) (line string, err error) {
 	if err := tty.typing(); err != nil {
 		return "", err
@@ -138,7 +138,7 @@ func (s *session) readStatement(t *term.Terminal, in *keys, tty *modes) (line st
 	}
 }
 
-// command runs a line. ctrl-C ends it, and not the shell.
+// command runs a line. ctrl-C ends the line, and not the shell.
 func (s *session) command(ctx context.Context, line string) {
 	ctx, stop := signal.NotifyContext(ctx, interrupts...)
 	defer stop()
@@ -154,7 +154,7 @@ func (s *session) command(ctx context.Context, line string) {
 	}
 }
 
-// caret returns a line that points at a byte of the line before.
+// caret returns a line with a mark below an offset of the line above.
 func (s *session) caret(line string, at int) string {
 	at = min(at, len(line))
 	return strings.Repeat(" ", len(s.prompt())+len([]rune(line[:at]))) + "^"

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// help prints what can be done, or about one topic.
+// help prints the verbs, or the help on one topic.
 func (s *session) help(topic string) error {
 	topic = strings.TrimPrefix(strings.ToLower(topic), ".")
 	if topic == "" {
@@ -34,7 +34,7 @@ func (s *session) help(topic string) error {
 	return fmt.Errorf("there is no help on %q; .help lists what there is", topic)
 }
 
-// examples are lines of verbs.
+// examples has example lines for verbs.
 var examples = map[string]string{
 	"get":     "  get users ada\n  get users ada \"two words\"\n  get points {\"X\":1,\"Y\":2}\n",
 	"set":     "  set users ada {\"Name\":\"Ada\",\"Age\":36}\n  set words hello bonjour\n  set log \"appended to a list\"\n  Fields that are left out are zero.\n",
@@ -46,7 +46,7 @@ var examples = map[string]string{
 	"begin":   topics["transactions"],
 }
 
-// topics are what there is more to say about.
+// topics has the texts of the topics.
 var topics = map[string]string{
 	"query": `A query is the name of a collection and clauses, in any order:
 

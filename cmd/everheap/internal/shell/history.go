@@ -8,11 +8,10 @@ import (
 	"strings"
 )
 
-// mostLines is how many lines a history has.
+// mostLines is the maximum number of lines of a history.
 const mostLines = 1000
 
-// history are the lines that were entered, in this session and earlier ones; it is what
-// term.Terminal asks for them.
+// history has the lines entered in this session and earlier ones. It implements term.History.
 type history struct {
 	file  string
 	lines []string // the newest is the last
@@ -33,7 +32,7 @@ func loadHistory(file string) *history {
 	}
 	if len(h.lines) > 2*mostLines {
 		h.lines = slices.Clone(h.lines[len(h.lines)-mostLines:])
-		_ = writeHistory(file, h.lines) // without it the file is longer than it need be
+		_ = writeHistory(file, h.lines) // on an error the file only stays too long
 	}
 	return h
 }
@@ -62,7 +61,7 @@ func (h *history) Add(line string) {
 	}
 	f, err := os.OpenFile(h.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return // a shell works without
+		return // the shell works without the file
 	}
 	_, _ = f.WriteString(line + "\n")
 	_ = f.Close()

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// modes are the modes of a terminal: as it was found, raw while a line is typed, and one for
-// the time that a statement runs, in which ctrl-C and ctrl-Z are signals, and nothing is shown
-// of what is typed ahead.
+// modes are the modes of a terminal: as the shell found it; raw while the user types a line; and a
+// mode for running a statement, in which ctrl-C and ctrl-Z are signals, and keys typed ahead are not
+// echoed.
 //
-// None but found is canonical. A terminal that leaves the canonical mode turns a ctrl-D that
-// was typed in it into a byte 0: a shell that went back to it for each statement would not end
-// at a ctrl-D that is typed while one runs.
+// Only the first of these is canonical. When a terminal leaves the canonical mode, it turns a ctrl-D
+// typed in that mode into a byte 0. So if statements ran in canonical mode, a ctrl-D typed while one
+// runs would not end the shell.
 type modes struct {
 	fd                  int
 	found, raw, running unix.Termios
@@ -43,11 +43,11 @@ func (m *modes) set(mode *unix.Termios) error {
 	return os.NewSyscallError("TCSETS", unix.IoctlSetTermios(m.fd, unix.TCSETS, mode))
 }
 
-// typing begins the time in which a line is typed.
+// typing sets the mode for typing a line.
 func (m *modes) typing() error { return m.set(&m.raw) }
 
-// statement begins the time in which a statement runs.
+// statement sets the mode for running a statement.
 func (m *modes) statement() error { return m.set(&m.running) }
 
-// restore puts the terminal back as it was found.
+// restore sets the mode in which the shell found the terminal.
 func (m *modes) restore() { _ = m.set(&m.found) }

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/term"
 )
 
-// modes are the modes of a terminal: raw while a line is typed, and else as it was found.
+// modes are the modes of a terminal: raw while the user types a line, otherwise as the shell found
+// it.
 type modes struct {
 	fd    int
 	found *term.State
@@ -20,14 +21,14 @@ func modesOf(f *os.File) (*modes, error) {
 	return &modes{int(f.Fd()), found}, err
 }
 
-// typing begins the time in which a line is typed.
+// typing sets the mode for typing a line.
 func (m *modes) typing() error {
 	_, err := term.MakeRaw(m.fd)
 	return err
 }
 
-// statement begins the time in which a statement runs.
+// statement sets the mode for running a statement.
 func (m *modes) statement() error { return term.Restore(m.fd, m.found) }
 
-// restore puts the terminal back as it was found.
+// restore sets the mode in which the shell found the terminal.
 func (m *modes) restore() { _ = term.Restore(m.fd, m.found) }

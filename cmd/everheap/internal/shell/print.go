@@ -24,8 +24,8 @@ type printer interface {
 type jsonRows struct {
 	w    io.Writer
 	show []*query.Path
-	keys bool // there are keys
-	only bool // the keys alone
+	keys bool // the rows have keys
+	only bool // print the keys alone
 }
 
 // row implements printer.
@@ -60,10 +60,10 @@ func (p *jsonRows) row(r query.Row) error {
 // end implements printer.
 func (p *jsonRows) end() error { return nil }
 
-// table writes aligned columns. The first rows say how wide they are.
+// table writes aligned columns. The first rows determine their widths.
 type table struct {
 	w       io.Writer
-	width   int // of the terminal; 0: none
+	width   int // of the terminal; 0: no limit
 	columns []tableColumn
 	rows    [][]string
 	begun   bool
@@ -74,13 +74,13 @@ type table struct {
 type tableColumn struct {
 	name  string
 	path  *query.Path // nil for a field
-	field string      // of the value; "" for the key, or the whole
+	field string      // of the value; "" for the key or the whole value
 	key   bool
 	right bool
 	width int
 }
 
-// firstRows is how many rows say how wide columns are.
+// firstRows is the number of rows that determine the widths of columns.
 const firstRows = 200
 
 // newTable returns a table of the entries of a collection.
@@ -147,7 +147,7 @@ func (t *table) row(r query.Row) error {
 	return nil
 }
 
-// fieldsOf returns the fields of a value, also of one that is shared with a part of itself.
+// fieldsOf returns the fields of a value, even if the value is shared with a part of itself.
 func fieldsOf(value []byte) []rawjson.Member {
 	list, err := rawjson.Members(value, nil)
 	if err == nil && len(list) > 0 && list[len(list)-1].Name == "$value" {
@@ -159,7 +159,7 @@ func fieldsOf(value []byte) []rawjson.Member {
 	return list
 }
 
-// cell returns a value as a table shows it: a text without quotes, on one line.
+// cell returns a value for a cell of the table: a text without quotes, on one line.
 func cell(v []byte) string {
 	if string(v) == "null" {
 		return ""
@@ -208,7 +208,7 @@ func (t *table) begin() error {
 	return nil
 }
 
-// narrowest is how narrow a column may become.
+// narrowest is the minimum width of a column.
 const narrowest = 6
 
 // fit makes the widest columns narrower until a row fits the terminal.
@@ -247,7 +247,7 @@ func (t *table) line(cells []string) error {
 	return err
 }
 
-// text aligns the cells of a row, and cuts those that are too long.
+// text aligns the cells of a row, and cuts long ones.
 func (t *table) text(cells []string) string {
 	var b strings.Builder
 	for i, s := range cells {

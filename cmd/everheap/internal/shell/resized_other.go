@@ -4,5 +4,5 @@ package shell
 
 import "os"
 
-// notifyResized does nothing: such a system has no signal for it.
+// notifyResized does nothing: this system has no signal for it.
 func notifyResized(chan<- os.Signal) (stop func()) { return func() {} }

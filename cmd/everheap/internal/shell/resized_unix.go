@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// notifyResized makes the terminal's changes of size known to c, until stop is called.
+// notifyResized sends a signal to c when the size of the terminal changes, until stop is called.
 func notifyResized(c chan<- os.Signal) (stop func()) {
 	signal.Notify(c, syscall.SIGWINCH)
 	return func() { signal.Stop(c) }

@@ -15,7 +15,7 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/transfer"
 )
 
-// session is a shell at work.
+// session is a running shell.
 type session struct {
 	Options
 	space *everheap.Space
@@ -71,12 +71,12 @@ func (s *session) read(fn func(tx *everheap.Tx) error) error {
 	if s.tx != nil {
 		return s.tx.do(fn)
 	}
-	var failed error // says all there is to say, and needs no wrapping
+	var failed error // complete: returned without wrapping
 	err := s.space.View(func(tx *everheap.Tx) error { failed = fn(tx); return nil })
 	return errors.Join(failed, err)
 }
 
-// write is read for what changes.
+// write is read for functions that change something.
 func (s *session) write(ctx context.Context, fn func(tx *everheap.Tx) error) error {
 	if s.tx != nil {
 		return s.tx.do(fn)
@@ -123,14 +123,14 @@ func (s *session) finish(commit bool) error {
 	return err
 }
 
-// note tells people at a terminal.
+// note prints a remark, at a terminal only.
 func (s *session) note(format string, args ...any) {
 	if s.Terminal != nil {
 		fmt.Fprintln(s.Out, s.dim(fmt.Sprintf(format, args...)))
 	}
 }
 
-// dim makes a text less conspicuous.
+// dim returns a text in dim print.
 func (s *session) dim(text string) string {
 	if !s.Color {
 		return text
@@ -138,7 +138,7 @@ func (s *session) dim(text string) string {
 	return "\x1b[2m" + text + "\x1b[0m"
 }
 
-// bold makes a text conspicuous.
+// bold returns a text in bold print.
 func (s *session) bold(text string) string {
 	if !s.Color {
 		return text
@@ -146,7 +146,7 @@ func (s *session) bold(text string) string {
 	return "\x1b[1m" + text + "\x1b[0m"
 }
 
-// use goes to another space.
+// use switches to another space.
 func (s *session) use(name string) error {
 	if s.tx != nil {
 		return errors.New("a transaction is open; end it with commit or rollback")
@@ -240,7 +240,7 @@ func (s *session) change(ctx context.Context, st *statement) error {
 	})
 }
 
-// store sets or deletes.
+// store runs set or del.
 func (s *session) store(tx *everheap.Tx, st *statement) error {
 	c, err := collection(tx, st.name)
 	if err != nil {
@@ -331,7 +331,7 @@ func (s *session) get(ctx context.Context, tx *everheap.Tx, st *statement) error
 	return nil
 }
 
-// mostShown is how many entries are shown at a terminal without a limit.
+// mostShown is the number of entries shown at a terminal if the query has no limit.
 const mostShown = 100
 
 // query answers a query.
@@ -397,7 +397,7 @@ func (s *session) count(ctx context.Context, tx *everheap.Tx, c *everheap.Collec
 	return nil
 }
 
-// foot says how many entries there were, and how they were found.
+// foot prints the number of entries, and how they were found.
 func (s *session) foot(a *query.Answer, cut bool, took time.Duration) {
 	rows := counted(a.Rows, "entry", "entries")
 	if a.Rows == 0 {
@@ -418,7 +418,7 @@ func counted(n int, one, many string) string {
 	return transfer.Count(uint64(n)) + " " + many
 }
 
-// brief writes a time for people.
+// brief formats a time for people.
 func brief(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:

@@ -1,8 +1,7 @@
-// Package shell is where people ask a space for entries and change them, line by line: at a
-// terminal, with editing, history and completion; or from a script, which ends at its first
-// error.
+// Package shell is a shell for a space: people query and change entries line by line, at a terminal
+// with editing, history and completion, or by a script, which ends at its first error.
 //
-// A line is a statement (parse): a verb and what it needs, or a query (package query). A
+// A line is a statement (parse): a verb with its arguments, or a query (package query). A
 // session runs statements, each in a View or an Update of its own, or in the transaction that
 // begin has opened.
 //
@@ -23,22 +22,22 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/query"
 )
 
-// Options are what a shell is given.
+// Options are the options of a shell.
 type Options struct {
 	Space  string // its name
 	Open   func(name string) (*everheap.Space, error)
-	Spaces func() []string // that are known
+	Spaces func() []string // returns the names of known spaces
 	In     io.Reader
 	Out    io.Writer
 	Err    io.Writer
-	// Terminal is the terminal that people sit at; nil for a script.
+	// Terminal is the terminal of the user; nil for a script.
 	Terminal *os.File
 	// Mode is table or json; "" is table at a terminal, and json in a script.
 	Mode string
-	// History is the file of the lines of earlier sessions; "" for none.
+	// History is the file with the history; "" for no history.
 	History string
 	Color   bool
-	Indexes query.Indexes // by which queries are answered; nil for those that the collections have
+	Indexes query.Indexes // for answering queries; nil for the indexes of the collections
 }
 
 // ErrInterrupted says that a signal has ended a script.
@@ -105,7 +104,7 @@ func (s *session) script(ctx context.Context) error {
 	return s.scriptEnd(number)
 }
 
-// scriptEnd is an error if a transaction is open.
+// scriptEnd returns an error if a transaction is open.
 func (s *session) scriptEnd(number int) error {
 	if s.tx == nil {
 		return nil
@@ -113,7 +112,7 @@ func (s *session) scriptEnd(number int) error {
 	return lineError(number, errors.New("the script ends in a transaction, and nothing of it was committed; end it with commit or rollback"))
 }
 
-// lineError says in which line of a script an error is.
+// lineError adds the line of a script to an error.
 func lineError(line int, err error) error {
 	if e := (*query.Error)(nil); errors.As(err, &e) {
 		return fmt.Errorf("line %d, column %d: %s", line, e.At+1, e.What)

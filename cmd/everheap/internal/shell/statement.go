@@ -8,17 +8,17 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/query"
 )
 
-// statement is a line that was read.
+// statement is a parsed line.
 type statement struct {
 	verb  string
-	name  string // of a collection or space; "" for none
+	name  string // of a collection or space; may be ""
 	keys  []*query.Literal
-	value string // as it stands
-	at    int    // where the value begins
+	value string // as written
+	at    int    // offset of the value
 	query *query.Query
 }
 
-// verbs are the words that statements begin with, and what follows them.
+// verbs has the verbs of statements, with their arguments.
 var verbs = []struct{ name, args, help string }{
 	{"COLLECTION", "[CLAUSES]", "entries; .help query says of clauses"},
 	{"get", "COLLECTION [KEY…]", "values, by their keys"},
@@ -47,8 +47,7 @@ func isVerb(word string) bool {
 	return slices.ContainsFunc(verbs[1:], func(v struct{ name, args, help string }) bool { return v.name == word })
 }
 
-// parse reads a line; nil if there is nothing in it. The error is a *query.Error if it has a
-// place.
+// parse reads a line; nil if the line is empty. An error with a place in the line is a *query.Error.
 func parse(line string) (*statement, error) {
 	trimmed := strings.TrimSpace(line)
 	if trimmed == "" || strings.HasPrefix(trimmed, "#") || strings.HasPrefix(trimmed, "--") {
@@ -75,7 +74,7 @@ func parse(line string) (*statement, error) {
 	return s, s.rest(line, t.After)
 }
 
-// rest reads what follows the verb.
+// rest reads the arguments of the verb.
 func (s *statement) rest(line string, at int) (err error) {
 	switch s.verb {
 	case "begin", "commit", "rollback", "ls", ".quit":
@@ -118,7 +117,7 @@ func (s *statement) rest(line string, at int) (err error) {
 		}
 		return nil
 	}
-	// One word, or none: watch, types, drop, use, .mode, .help.
+	// At most one word: watch, types, drop, use, .mode, .help.
 	if at, err = s.readName(line, at, s.verb == "drop" || s.verb == "use" || s.verb == ".mode"); err != nil {
 		return err
 	}
@@ -130,7 +129,7 @@ func at1(line, format string, args ...any) error {
 	return &query.Error{At: len(line), What: fmt.Sprintf(format, args...)}
 }
 
-// nothing returns an error if anything follows.
+// nothing returns an error if another token follows.
 func nothing(line string, at int) error {
 	t, err := query.Next(line, at)
 	if err == nil && t.Kind != query.End {
@@ -168,7 +167,7 @@ func (s *statement) readQuery(line string, at int) error {
 	return err
 }
 
-// readKeys reads keys up to the end.
+// readKeys reads keys up to the end of the line.
 func (s *statement) readKeys(line string, at int) error {
 	for {
 		l, after, err := literal(line, at)
@@ -212,8 +211,8 @@ func (s *statement) readValue(line string, at int) error {
 	return nil
 }
 
-// unfinished reports whether a line goes on: a bracket or a string in it is open, or it ends
-// with a backslash.
+// unfinished reports whether the statement continues on the next line: a bracket or a string is open,
+// or the line ends with a backslash.
 func unfinished(line string) bool {
 	if strings.HasSuffix(strings.TrimRight(line, " \t"), `\`) {
 		return true

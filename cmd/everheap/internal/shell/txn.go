@@ -8,11 +8,11 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// txn is an open transaction. It belongs to a goroutine of its own, which does what it is
-// given.
+// txn is an open transaction. It runs in a goroutine of its own, which executes the functions passed
+// to do.
 type txn struct {
 	todo chan func(tx *everheap.Tx)
-	end  chan error // what its function returns
+	end  chan error // result of the transaction's function
 	done chan struct{}
 	err  error // of Update, once done is closed
 }
@@ -46,7 +46,7 @@ func begin(ctx context.Context, s *everheap.Space) (*txn, error) {
 	}
 }
 
-// do runs fn in the transaction. What ends the transaction, such as damage, is an error.
+// do runs fn in the transaction. If fn ends the transaction, as damage does, do returns an error.
 func (t *txn) do(fn func(tx *everheap.Tx) error) error {
 	result := make(chan error, 1)
 	select {
@@ -62,7 +62,7 @@ func (t *txn) do(fn func(tx *everheap.Tx) error) error {
 	}
 }
 
-// ended says that the transaction is over.
+// ended returns the error for a transaction that has ended.
 func (t *txn) ended() error {
 	return fmt.Errorf("the transaction has ended, and nothing of it was changed: %w", t.err)
 }

@@ -11,27 +11,27 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// The cell of a value is readable first, and lossless:
+// The cell of a value is readable, and loses nothing:
 //
 //	number, bool          as in JSON; NaN and infinities without quotes
 //	string                its bytes
-//	time, []byte, netip…  as in JSON, without quotes; in quotes where that could be something else
+//	time, []byte, netip…  as in JSON, without quotes unless that is ambiguous
 //	anything else         JSON
 //	an empty cell         the zero value: an empty string, nil
 //
 // The columns are key, if there are keys; then the fields of a struct, or value for anything
 // else. A column that would have the name of another begins with a dollar sign.
 
-// Names of columns that are no fields.
+// Names of columns that are not fields.
 const (
 	keyColumn   = "key"
 	valueColumn = "value"
-	// wholeColumn has values that are not the sum of their fields: a struct that points at
+	// wholeColumn has whole values that cannot be split into fields, such as a struct that points at
 	// itself.
 	wholeColumn = "$value"
 )
 
-// cellKind is how a cell is written.
+// cellKind is the format of a cell.
 type cellKind int
 
 const (
@@ -58,7 +58,7 @@ func kindOf(t *everheap.TypeInfo) cellKind {
 	return asJSON
 }
 
-// encode returns the cell of a value that is given as JSON.
+// encode returns the cell of a value in JSON.
 func (k cellKind) encode(value []byte) []byte {
 	switch {
 	case len(value) == 4 && string(value) == "null":
@@ -92,15 +92,15 @@ func (k cellKind) decode(cell []byte) []byte {
 	return cell
 }
 
-// column is one of a CSV, or a member of a bare line of JSON.
+// column is a column of a CSV, or a member of a bare line of JSON.
 type column struct {
 	name  string
 	kind  cellKind // of the field
 	isKey bool
 	key   cellKind // of the key
-	field []string // of the value, from outside in; nil if it is the whole
+	field []string // path of the field in the value; nil for the whole value
 	skip  bool
-	only  bool // it is the key, and no field
+	only  bool // the column is the key, and not a field
 }
 
 // columnsOf returns the columns of a collection, in the order in which they are written.
@@ -126,7 +126,7 @@ func columnsOf(c *everheap.Collection) []column {
 	return list
 }
 
-// reaches reports whether values of a type may point at one of another.
+// reaches reports whether values of a type may point at a value of another type.
 func reaches(from, to *everheap.TypeInfo, seen map[*everheap.TypeInfo]bool) bool {
 	next := []*everheap.TypeInfo{}
 	switch from.Kind {
@@ -151,7 +151,7 @@ func reaches(from, to *everheap.TypeInfo, seen map[*everheap.TypeInfo]bool) bool
 	return false
 }
 
-// fieldOf returns the field with a name; nil if there is none.
+// fieldOf returns the field with a name, or nil.
 func fieldOf(t *everheap.TypeInfo, name string) *everheap.FieldInfo {
 	for i := range t.Fields {
 		if t.Fields[i].Name == name {
@@ -161,7 +161,7 @@ func fieldOf(t *everheap.TypeInfo, name string) *everheap.FieldInfo {
 	return nil
 }
 
-// folded is a name without what names are written differently in: first_name and FirstName.
+// folded returns a name without the differences of spelling: first_name and FirstName are the same.
 func folded(name string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '_' || r == '-' || r == ' ' {
@@ -171,7 +171,7 @@ func folded(name string) string {
 	}, strings.ToLower(name))
 }
 
-// find returns the field that a path of names, with dots between them, means.
+// find returns the field of a path, which is names separated by dots.
 func find(t *everheap.TypeInfo, path string) (field []string, found *everheap.TypeInfo) {
 	if f := fieldOf(t, path); f != nil {
 		return []string{f.Name}, f.Type
@@ -200,7 +200,8 @@ func find(t *everheap.TypeInfo, path string) (field []string, found *everheap.Ty
 	return append([]string{f.Name}, field...), found
 }
 
-// match finds what the columns of a header, or the members of an object, are in a collection.
+// match finds the key and the fields of a collection that the columns of a header, or the members of
+// an object, stand for.
 func (s *Shape) match(c *everheap.Collection, header []string) ([]column, error) {
 	own := columnsOf(c)
 	list := make([]column, len(header))
@@ -233,7 +234,7 @@ func (s *Shape) match(c *everheap.Collection, header []string) ([]column, error)
 	return nil, fmt.Errorf("there is no column %q; which one has the keys of %s? give --key COLUMN; there are: %s", own[0].name, c.Name(), strings.Join(header, ", "))
 }
 
-// matchOne finds what a column is.
+// matchOne finds the key or the field of a column.
 func (s *Shape) matchOne(c *everheap.Collection, own []column, name string) (column, error) {
 	col := column{name: name}
 	to, mapped := s.Fields[name]
@@ -276,7 +277,7 @@ func (s *Shape) matchOne(c *everheap.Collection, own []column, name string) (col
 
 // object builds the JSON of a value from its fields.
 type object struct {
-	text  []byte // of the fields that are columns
+	text  []byte // JSON of the fields that are columns
 	parts map[string]*object
 }
 

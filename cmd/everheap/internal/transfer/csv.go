@@ -6,12 +6,12 @@ import (
 	"fmt"
 )
 
-// CSV is that of RFC 4180, of any bytes: a cell with a delimiter, a quote or the end of a line
-// in it is in quotes, and a quote in it is doubled. The reader of encoding/csv does not serve:
+// The CSV is that of RFC 4180, for any bytes: a cell that contains a delimiter, a quote or the end of
+// a line is in quotes, and quotes inside are doubled. The reader of encoding/csv is not usable here:
 // it drops carriage returns within cells.
 
-// appendCell appends a cell, in quotes if it needs them. A lone empty cell has quotes, since a
-// line without anything is none.
+// appendCell appends a cell, in quotes if it needs them. A lone empty cell has quotes, since an empty
+// line is not a record.
 func appendCell(dst, cell []byte, delimiter byte, lone bool) []byte {
 	plain := !(lone && len(cell) == 0)
 	for i, c := range cell {
@@ -40,7 +40,7 @@ var (
 	errOpenQuote = errors.New("a cell begins with a quote, and no other ends it")
 )
 
-// quoted is where in a record a line ends.
+// quoted is the state at the end of a line of a record.
 type quoted int
 
 const (
@@ -50,8 +50,8 @@ const (
 	afterQuote // the closing one, or the first of two
 )
 
-// scan goes on with a line and returns where it ends: in quotes, the record goes on with the
-// next line.
+// scan reads a line of a record, and returns the state at its end: in quotes, the record continues on
+// the next line.
 func scan(line []byte, state quoted, delimiter byte) (quoted, error) {
 	for i := 0; i < len(line); i++ {
 		c := line[i]
@@ -93,13 +93,12 @@ func scan(line []byte, state quoted, delimiter byte) (quoted, error) {
 	return cellStart, nil
 }
 
-// cells splits a record that scan has passed. The cells share buf, which is returned as it has
-// grown.
+// cells splits a record that scan has passed. The cells share buf, which it returns, perhaps grown.
 func cells(record []byte, delimiter byte, row [][]byte, buf []byte) ([][]byte, []byte, error) {
 	record = bytes.TrimSuffix(record, []byte("\n"))
 	record = bytes.TrimSuffix(record, []byte("\r"))
 	row = row[:0]
-	if cap(buf) < len(record) { // it must not move while cells are in it
+	if cap(buf) < len(record) { // it must not move once it has cells
 		buf = make([]byte, 0, 2*len(record))
 	}
 	buf = buf[:0]
@@ -138,7 +137,7 @@ func cells(record []byte, delimiter byte, row [][]byte, buf []byte) ([][]byte, [
 	}
 }
 
-// tooFew says that a record has another number of cells than there are columns.
+// tooFew returns the error for a record whose number of cells differs from the header.
 func tooFew(got, want int) error {
 	return fmt.Errorf("%s, and the header has %d", counted(got, "cell"), want)
 }

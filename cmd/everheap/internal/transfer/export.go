@@ -16,8 +16,8 @@ type heading struct {
 	Type       string `json:"type"` // as Space.Create takes it
 }
 
-// Export writes the rows of a collection, in one version. step is called after each row; it
-// ends the export by an error.
+// Export writes the rows of a collection, in one version. It calls step after each row; an error of
+// step ends the export.
 func Export(tx *everheap.Tx, c *everheap.Collection, w io.Writer, shape Shape, step func() error) error {
 	if err := shape.Check(); err != nil {
 		return err
@@ -35,8 +35,8 @@ func Export(tx *everheap.Tx, c *everheap.Collection, w io.Writer, shape Shape, s
 	return out.Flush()
 }
 
-// ExportAll writes all collections of a space as JSON lines, each behind a line that says its
-// name and type. begin is called before each, and returns what Export calls.
+// ExportAll writes all collections of a space as JSON lines, each after a line with its name and
+// type. It calls begin before each collection; begin returns the step for Export.
 func ExportAll(s *everheap.Space, tx *everheap.Tx, w io.Writer, begin func(c everheap.CollectionInfo) func() error) error {
 	list, err := tx.Collections()
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// guessRows is how many rows a guess looks at.
+// guessRows is the number of rows that a guess reads.
 const guessRows = 100
 
 // Guess returns a type for a collection that could hold the rows of a source, in Go syntax for
-// Space.Create; "" if nothing can be said. Who knows better changes it.
+// Space.Create; "" if the rows give no hint. The user can correct it.
 func Guess(in io.Reader, shape Shape) string {
 	src := newSource(in)
 	var key, value *guess
@@ -45,7 +45,7 @@ func Guess(in io.Reader, shape Shape) string {
 	return spec
 }
 
-// guess is what is known of a value.
+// guess is the guessed type of a value.
 type guess struct {
 	kind   string // "", null, bool, int, float64, string, time.Time, slice, struct, any
 	null   bool
@@ -54,7 +54,7 @@ type guess struct {
 	types  map[string]*guess
 }
 
-// see adds what a value is.
+// see adds a value.
 func (g *guess) see(v any) {
 	kind := ""
 	switch v := v.(type) {
@@ -92,7 +92,7 @@ func (g *guess) merge(kind string) {
 	}
 }
 
-// seeText adds what a piece of JSON is: the members of an object in their order.
+// seeText adds a piece of JSON, with the members of an object in their order.
 func (g *guess) seeText(text []byte) {
 	list, err := rawjson.Members(text, nil)
 	if err != nil && text[0] == '[' {
@@ -114,7 +114,7 @@ func (g *guess) seeText(text []byte) {
 	}
 }
 
-// seeElements adds what the elements of an array are, whose bracket has been read.
+// seeElements adds the elements of an array, after its opening bracket.
 func (g *guess) seeElements(text []byte) {
 	g.merge("slice")
 	if g.elem == nil {
@@ -132,7 +132,7 @@ func (g *guess) seeElements(text []byte) {
 	}
 }
 
-// field returns what is known of a field.
+// field returns the guess of a field.
 func (g *guess) field(name string) *guess {
 	if g.types == nil {
 		g.types = map[string]*guess{}
@@ -145,7 +145,7 @@ func (g *guess) field(name string) *guess {
 	return f
 }
 
-// guessJSON looks at JSON lines.
+// guessJSON reads JSON lines.
 func guessJSON(src *source, shape *Shape) (key, value *guess) {
 	for range guessRows {
 		text, err := src.next(nil)
@@ -186,7 +186,7 @@ func guessJSON(src *source, shape *Shape) (key, value *guess) {
 	return key, value
 }
 
-// guessCSV looks at a CSV.
+// guessCSV reads a CSV.
 func guessCSV(src *source, shape *Shape) (key, value *guess) {
 	names := shape.Columns
 	for i := 0; i < guessRows; i++ {
@@ -229,7 +229,7 @@ func guessCSV(src *source, shape *Shape) (key, value *guess) {
 	return key, value
 }
 
-// seeCell adds what a cell is.
+// seeCell adds a cell.
 func seeCell(g *guess, cell []byte) {
 	if g.kind == "struct" && len(g.fields) == 0 {
 		g.kind = ""
@@ -297,7 +297,7 @@ func (d *declarations) text(g *guess, name string) string {
 	return g.kind
 }
 
-// identifier returns a name as a Go field has it: as it is, or first_name as FirstName.
+// identifier returns a name as the name of a Go field: unchanged, or FirstName for first_name.
 func identifier(name string) string {
 	if token.IsIdentifier(name) {
 		return name

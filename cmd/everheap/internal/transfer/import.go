@@ -14,29 +14,29 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// Options are what an import is told.
+// Options are the options of an import.
 type Options struct {
 	Shape
 	// Collection is the name of the collection; "" for an export of a whole space.
 	Collection string
-	// Source names what is imported, to continue after the death of a process; "" for no such
-	// thing.
+	// Source names the source, so that an import can continue after the death of a process; "" for an
+	// import that cannot.
 	Source string
-	// Again imports what was imported before once more, from the beginning.
+	// Again imports the source from the beginning, including rows that were imported before.
 	Again bool
-	// Continue goes on behind bad rows.
+	// Continue skips bad rows.
 	Continue bool
-	// Progress is called now and then with the bytes that were read.
+	// Progress is called now and then with the bytes read and the rows stored.
 	Progress func(offset, rows uint64)
 }
 
-// Report is what an import did.
+// Report is the outcome of an import.
 type Report struct {
-	Rows    uint64 // that were stored
-	Earlier uint64 // that an earlier run had stored
-	Bad     uint64 // that were left out, those of earlier runs included
+	Rows    uint64 // rows stored
+	Earlier uint64 // rows that earlier runs had stored
+	Bad     uint64 // rows left out, in earlier runs, too
 	Lines   []LineError
-	Anew    bool // the source differs from the one that was imported before
+	Anew    bool // the source differs from the one imported before
 }
 
 // LineError says what is wrong with a line.
@@ -57,10 +57,10 @@ func (e *LineError) Unknown() bool {
 // Unwrap returns what is wrong.
 func (e *LineError) Unwrap() error { return e.Err }
 
-// mostLines is how many bad lines a report has.
+// mostLines is the maximum number of bad lines in a report.
 const mostLines = 1000
 
-// Limits of what is stored in one transaction, and parsed at a time.
+// Limits of one transaction, and of one chunk.
 const (
 	batchRows  = 8192
 	batchBytes = 4 << 20
@@ -71,20 +71,20 @@ const (
 // patience is how long a transaction waits for more rows.
 const patience = 50 * time.Millisecond
 
-// row is the text of a row, or why it is none.
+// row is the text of a row, or the error for a bad one.
 type row struct {
 	line uint64
 	text []byte
 	bad  error
 }
 
-// chunk is some rows on their way: read, parsed, stored.
+// chunk is some rows that are read, parsed and stored together.
 type chunk struct {
 	target *target
 	rows   []row
 	size   int
 	err    error    // that ended the reading; io.EOF at the end
-	end    position // behind it
+	end    position // after the chunk
 
 	parsed  chan struct{} // closed when the rows are parsed
 	entries []everheap.Entry
@@ -98,14 +98,13 @@ type importer struct {
 	opt    Options
 	src    *source
 	target *target
-	key    []byte // of the position; nil if there is none
+	key    []byte // of the position; nil if the import keeps none
 	was    position
 	report Report
 }
 
-// Import reads rows and stores them, in transactions of some thousand rows. The error of a bad
-// row is a *LineError: what is before it is stored. ctx ends the import between two
-// transactions.
+// Import reads rows and stores them, in transactions of some thousand rows. The error of a bad row is
+// a *LineError; the rows before it are stored. ctx ends the import between two transactions.
 func Import(ctx context.Context, s *everheap.Space, in io.ReadSeeker, opt Options) (Report, error) {
 	if err := opt.Check(); err != nil {
 		return Report{}, err
@@ -183,7 +182,7 @@ func (im *importer) begin(in io.Reader, into *everheap.Collection, was *position
 	im.was = *was
 	im.report.Earlier, im.report.Bad = was.Rows, was.Bad
 	if into == nil && was.Current != "" {
-		return im.enter(was.Current, "")
+		return im.switchTo(was.Current, "")
 	}
 	return nil
 }
@@ -215,8 +214,8 @@ func (im *importer) header() (err error) {
 	return nil
 }
 
-// enter goes on with another collection, which is created if it is not there.
-func (im *importer) enter(name, spec string) error {
+// switchTo switches to another collection, and creates it if it is missing.
+func (im *importer) switchTo(name, spec string) error {
 	c, err := im.s.Collection(name)
 	if errors.Is(err, everheap.ErrNotFound) && spec != "" {
 		c, err = im.s.Create(name, spec)
@@ -227,8 +226,8 @@ func (im *importer) enter(name, spec string) error {
 	return err
 }
 
-// run reads, parses on all processors, and stores in order. After an error it does not wait
-// for a source that has nothing to read.
+// run reads, parses on all processors, and stores in order. After an error it does not wait for more
+// input.
 func (im *importer) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -246,7 +245,8 @@ func (im *importer) run(ctx context.Context) error {
 	return im.store(ctx, ordered)
 }
 
-// read makes chunks of the source, for who parses and for who stores.
+// read reads the source in chunks, and sends them to the parsers (todo) and to the storing goroutine
+// (ordered).
 func (im *importer) read(ctx context.Context, todo, ordered chan<- *chunk) {
 	defer close(ordered)
 	defer close(todo)
@@ -324,7 +324,7 @@ func (im *importer) heading() error {
 	if !ok {
 		return &LineError{im.src.line, errors.New(`the line should be {"collection":"NAME","type":"…"}`)}
 	}
-	if err := im.enter(name, spec); err != nil {
+	if err := im.switchTo(name, spec); err != nil {
 		return &LineError{im.src.line, err}
 	}
 	return nil

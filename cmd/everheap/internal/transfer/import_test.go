@@ -177,7 +177,7 @@ func TestImport_ContinueLeavesOutBadRows(t *testing.T) {
 	if err != nil || report.Rows != 2000 || report.Bad != 4 || len(report.Lines) != 4 || report.Lines[1].Line != 509 {
 		t.Errorf("%v, %v", report, err)
 	}
-	// What only the transaction finds out.
+	// Errors that only the transaction finds.
 	text := `{"key":1,"value":1}` + "\n" + `{"key":"NaN","value":1}` + "\n" + `{"key":2,"value":1}` + "\n"
 	opt := Options{Shape: Shape{Format: JSON}, Collection: "m", Continue: true}
 	report, err = Import(context.Background(), s, strings.NewReader(text), opt)
@@ -194,7 +194,7 @@ func TestImport_ContinueLeavesOutBadRows(t *testing.T) {
 	}
 }
 
-// IM3: an import goes on where one of the same source has ended, and nowhere else.
+// IM3: an import continues where the last import of the same source ended, and only there.
 func TestImport_GoesOn(t *testing.T) {
 	s := create(t, "[]int")
 	opt := Options{Shape: Shape{Format: JSON, Bare: true}, Source: "rows"}
@@ -209,11 +209,11 @@ func TestImport_GoesOn(t *testing.T) {
 		}
 	}
 	step("1\n2\n3", 3, 0, 3)
-	step("1\n2\n3", 0, 3, 3)         // the same once more
+	step("1\n2\n3", 0, 3, 3)         // the same source again
 	step("1\n2\n3\n4\n", 1, 3, 4)    // it has grown
 	step("1\n2\n3\n4\n5\n", 1, 4, 5) // and again
 	report, err := take(s, "1\n2\n3\n4\n55\n", opt)
-	if err != nil || !report.Anew || report.Rows != 5 { // another one of that name
+	if err != nil || !report.Anew || report.Rows != 5 { // another source of that name
 		t.Fatalf("%+v, %v", report, err)
 	}
 	opt.Again = true
@@ -229,7 +229,7 @@ func TestImport_GoesOn(t *testing.T) {
 	if _, err := take(s, "1\n23\n", Options{Shape: opt.Shape, Source: "other"}); err == nil || !strings.Contains(err.Error(), "line 2, the last one that was imported, has become longer") {
 		t.Fatal(err)
 	}
-	// A new collection of the name knows nothing of the old one.
+	// A new collection of the same name has no position.
 	drop(t, s, "c")
 	if _, err := s.Create("c", "[]int"); err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestImport_GoesOn(t *testing.T) {
 	step("1\n2\n", 2, 0, 2)
 }
 
-// An import that has not ended does not go on in another source.
+// An unfinished import does not continue in another source.
 func TestImport_RefusesAnotherSource(t *testing.T) {
 	s := create(t, "[]int")
 	opt := Options{Shape: Shape{Format: JSON, Bare: true}, Source: "rows"}
@@ -270,7 +270,7 @@ func (g *gate) Read(b []byte) (int, error) {
 	return g.ReadSeeker.Read(b[:min(len(b), 1024)])
 }
 
-// IM2: of two imports of one source, one stores the rows.
+// IM2: of two imports of one source, only one stores a row.
 func TestImport_TwoAtOnce(t *testing.T) {
 	s := create(t, "[]int")
 	text := strings.Repeat("7\n", 3000)
@@ -283,8 +283,8 @@ func TestImport_TwoAtOnce(t *testing.T) {
 	}()
 	<-g.seen
 	if _, err := Import(context.Background(), s, strings.NewReader(text), opt); err != nil {
-		// The first one may have stored what it had: then this one goes on from there, or
-		// the first one has stored since this one looked.
+		// The first import may have stored its rows: then the second one continues from there, or
+		// fails because the first has stored more since.
 		if !strings.Contains(err.Error(), "another process imports the same source") {
 			t.Error(err)
 		}

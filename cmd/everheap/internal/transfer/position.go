@@ -11,15 +11,15 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// Positions is the name of the map of the space that has the positions of imports: how far
-// each source was imported.
+// Positions is the name of the map in the space with the positions of imports: how far each source
+// was imported.
 //
-//	IM1  A position is stored in the same transaction as the rows before it. So what is in
-//	     the space are the rows before the position, each once, whenever a process dies.
-//	IM2  A transaction stores rows only if the position is still the one at which they begin.
+//	IM1  A transaction stores a position together with the rows before it. So the space has exactly
+//	     the rows before the position, each once, whenever a process dies.
+//	IM2  A transaction stores rows only if the stored position is still the one at which they begin.
 //	     So two imports of one source do not both store them.
-//	IM3  A position has the checksum of all that was read before it. An import goes on only
-//	     in a source that begins with that.
+//	IM3  A position has the checksum of all bytes before it. An import continues only in a source that
+//	     begins with these bytes.
 const Positions = ".imports"
 
 // positionsType is the type of the map.
@@ -27,16 +27,17 @@ const positionsType = "map[string]position; type position struct { Offset, Line,
 
 // position is how far a source was imported.
 type position struct {
-	Offset, Line uint64 // behind the last row
+	Offset, Line uint64 // after the last row
 	Rows, Bad    uint64 // stored, and left out because they are bad
 	Sum          []byte // of the bytes before Offset
-	Open         bool   // the last line had no end
+	Open         bool   // the last line had no line end
 	Done         bool   // the source ended there
 	Current      string // collection of the last row, of an import of several
 	Time         string // when it was stored
 }
 
-// positionKey is the key of a position: a new collection of the same name is another one.
+// positionKey returns the key of a position. It has the collection's ID, so a new collection of the
+// same name has no position.
 func positionKey(into *everheap.Collection, source string) []byte {
 	id := "*"
 	if into != nil {
@@ -45,7 +46,7 @@ func positionKey(into *everheap.Collection, source string) []byte {
 	return rawjson.String([]byte(id + " " + source))
 }
 
-// load reads the position of a key; nil if there is none.
+// load reads the position of a key, or nil.
 func load(tx *everheap.Tx, key []byte) (*position, error) {
 	c, err := tx.Collection(Positions)
 	if err == nil {
@@ -61,7 +62,7 @@ func load(tx *everheap.Tx, key []byte) (*position, error) {
 	return nil, err
 }
 
-// store writes a position, if the one that is there is that of before.
+// store writes a position, if the stored one is still at before.
 func (p *position) store(tx *everheap.Tx, key []byte, before uint64) error {
 	was, err := load(tx, key)
 	if err != nil {
@@ -82,7 +83,7 @@ func (p *position) store(tx *everheap.Tx, key []byte, before uint64) error {
 	return c.SetJSON(tx, key, value)
 }
 
-// forget drops a position, and those of collections that are gone.
+// forget drops a position, and those of dropped collections.
 func forget(tx *everheap.Tx, key []byte) error {
 	c, err := tx.Collection(Positions)
 	if errors.Is(err, everheap.ErrNotFound) {

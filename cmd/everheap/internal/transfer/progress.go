@@ -7,25 +7,26 @@ import (
 	"time"
 )
 
-// Bar shows on a terminal how far something has come.
+// Bar shows progress on a terminal.
 type Bar struct {
 	w     io.Writer
-	total uint64 // 0 if nobody knows
+	total uint64 // 0 if unknown
 	begun time.Time
 	shown time.Time
 	some  bool
 }
 
-// NewBar returns a bar for a total; nothing is shown if w is nil.
+// NewBar returns a bar for a total; it shows nothing if w is nil.
 func NewBar(w io.Writer, total uint64) *Bar { return &Bar{w: w, total: total, begun: time.Now()} }
 
-// often is how often a bar changes at most, and late is how long work takes that has one.
+// often is the minimum time between two changes of a bar, and late is how long work must take to get
+// one.
 const (
 	often = 100 * time.Millisecond
 	late  = 300 * time.Millisecond
 )
 
-// Show shows what is done, and a number of rows.
+// Show shows the part done, and a number of rows.
 func (b *Bar) Show(done, rows uint64) {
 	now := time.Now()
 	if b.w == nil || now.Sub(b.shown) < often || now.Sub(b.begun) < late {
@@ -61,7 +62,7 @@ func (b *Bar) Clear() {
 	}
 }
 
-// Count writes a number with its thousands apart: 1,234,567.
+// Count formats a number with commas: 1,234,567.
 func Count(n uint64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

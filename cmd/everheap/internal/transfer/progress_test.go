@@ -7,7 +7,7 @@ import (
 
 func TestBar_SaysHowFarItIs(t *testing.T) {
 	b := NewBar(nil, 1000)
-	b.Show(1, 1) // to nobody
+	b.Show(1, 1) // shows nothing
 	b.Clear()
 	for _, c := range []struct {
 		done uint64

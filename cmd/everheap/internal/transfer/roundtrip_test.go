@@ -95,8 +95,8 @@ func typeFor(r *rand.Rand, kind string) string {
 	return spec
 }
 
-// value appends the binary form of a value without shared parts; pointers are nil, or to a new
-// part, or, now and then, to the value itself.
+// valuer appends the binary form of a value without shared parts. A pointer is nil, or refers to a
+// new part, or now and then to the value itself.
 type valuer struct {
 	r     *rand.Rand
 	root  *everheap.TypeInfo
@@ -247,7 +247,7 @@ func fill(t testing.TB, r *rand.Rand, s *everheap.Space, c *everheap.Collection)
 	}
 }
 
-// What is exported of any type and any values is the same when it was imported.
+// Export followed by import keeps the values of any type.
 func TestRoundTrip_LosesNothing(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

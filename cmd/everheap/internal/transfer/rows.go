@@ -8,7 +8,7 @@ import (
 	"github.com/everheap/everheap/cmd/everheap/internal/rawjson"
 )
 
-// target is the collection that rows go into, and how their text is read.
+// target is the collection of the rows, and the way to read their text.
 type target struct {
 	c       *everheap.Collection
 	json    everheap.Encoded
@@ -17,7 +17,7 @@ type target struct {
 	columns []column // of a CSV
 }
 
-// newTarget reads rows for a collection.
+// newTarget returns a target for a collection.
 func newTarget(c *everheap.Collection, shape *Shape) *target {
 	return &target{c: c, json: c.As(everheap.JSON), structs: c.ValueInfo().Kind == "struct", shape: shape}
 }
@@ -27,7 +27,7 @@ type reader struct {
 	row   [][]byte
 	buf   []byte
 	list  []rawjson.Member
-	names []string // of the last bare object, and what they are
+	names []string // members of the last bare object, with their columns below
 	known []column
 }
 
@@ -125,15 +125,15 @@ func (r *reader) parseCSV(t *target, text []byte) (everheap.Entry, error) {
 	return t.json.Parse(b.key, b.text())
 }
 
-// building is a row that is put together.
+// building is a row under construction.
 type building struct {
 	key    []byte
-	value  []byte // that is not made of fields
-	whole  bool   // it is never made of fields
+	value  []byte // whole value, not made of fields
+	whole  bool   // the value is never made of fields
 	fields object
 }
 
-// put adds what a column says; nil is the zero value.
+// put adds the value of a column; nil is the zero value.
 func (b *building) put(col column, key, value []byte) {
 	if col.isKey {
 		b.key = key

@@ -13,13 +13,13 @@ import (
 // maxRecord bounds the memory that one row takes.
 const maxRecord = 1 << 30
 
-// source reads lines, and knows how far it has come.
+// source reads lines, and counts bytes and lines.
 type source struct {
 	in     *bufio.Reader
-	hash   hash.Hash // of all that was read
+	hash   hash.Hash // of all bytes read
 	offset uint64
 	line   uint64 // number of the last line that was read
-	open   bool   // that line had no end
+	open   bool   // that line had no line end
 }
 
 // newSource reads from the beginning.
@@ -50,7 +50,7 @@ func (s *source) next(buf []byte) ([]byte, error) {
 	}
 }
 
-// unmarked drops the mark that says that a file is UTF-8.
+// unmarked drops the byte order mark of a UTF-8 file.
 func (s *source) unmarked(buf []byte, start int) []byte {
 	if s.line == 1 && bytes.HasPrefix(buf[start:], []byte("\xef\xbb\xbf")) {
 		return append(buf[:start], buf[start+3:]...)
@@ -58,10 +58,10 @@ func (s *source) unmarked(buf []byte, start int) []byte {
 	return buf
 }
 
-// errOtherSource says that a source does not begin with what was imported of it.
+// errOtherSource says that a source does not begin with the bytes that were imported before.
 var errOtherSource = errors.New("it does not begin with what was imported before")
 
-// skip reads what was imported before: up to an offset, and with a sum.
+// skip reads the part that was imported before, up to the position, and verifies its sum.
 func (s *source) skip(p *position) error {
 	n, err := io.CopyN(s.hash, s.in, int64(p.Offset-s.offset))
 	s.offset += uint64(n)
@@ -72,7 +72,7 @@ func (s *source) skip(p *position) error {
 		return errOtherSource
 	}
 	s.line = p.Line
-	if p.Open { // the last line had no end: what follows must be one, or nothing
+	if p.Open { // the last line had no line end: the end must follow, or nothing
 		if c, err := s.in.ReadByte(); err == nil && c != '\n' {
 			return fmt.Errorf("line %d, the last one that was imported, has become longer", p.Line)
 		} else if err == nil {
@@ -83,10 +83,10 @@ func (s *source) skip(p *position) error {
 	return nil
 }
 
-// sum identifies all that was read.
+// sum identifies all bytes read.
 func (s *source) sum() []byte { return s.hash.Sum(nil) }
 
-// idle reports whether more can only be read by waiting.
+// idle reports whether reading more may have to wait.
 func (s *source) idle() bool { return s.in.Buffered() == 0 }
 
 // atHeading reports whether the next line names a collection.
@@ -96,8 +96,8 @@ func (s *source) atHeading() bool {
 	return string(b) == begin
 }
 
-// record appends the next record of a CSV, which may have several lines, to buf. bad says that
-// it is none; then it is one line.
+// record appends the next record of a CSV, which may have several lines, to buf. bad says that the
+// line is not a record; then buf gets one line.
 func (s *source) record(buf []byte, delimiter byte) (_ []byte, bad, err error) {
 	state := cellStart
 	for start := len(buf); ; {

@@ -9,7 +9,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// batch are the rows of one transaction.
+// batch is the rows of one transaction.
 type batch struct {
 	target  *target
 	entries []everheap.Entry
@@ -17,7 +17,7 @@ type batch struct {
 	errs    []LineError
 	size    int
 	end     position
-	some    bool // there is something to store, if only a position
+	some    bool // the batch has rows or at least a new position
 }
 
 // add adds the rows of a chunk.
@@ -37,7 +37,7 @@ func (im *importer) store(ctx context.Context, ordered <-chan *chunk) error {
 		if err != nil {
 			return err
 		}
-		unread := c.err != nil && c.err != io.EOF // the position behind the chunk is none
+		unread := c.err != nil && c.err != io.EOF // the chunk has no valid end position
 		stop := unread || len(c.errs) > 0 && !im.opt.Continue
 		if stop || b.some && b.target != c.target {
 			if err := im.commit(ctx, &b); err != nil {
@@ -62,8 +62,7 @@ func (im *importer) store(ctx context.Context, ordered <-chan *chunk) error {
 	}
 }
 
-// receive waits for a parsed chunk. What is there already is stored meanwhile, if that takes
-// long.
+// receive waits for a parsed chunk. If that takes long, it stores the batch meanwhile.
 func (im *importer) receive(ctx context.Context, ordered <-chan *chunk, b *batch) (*chunk, error) {
 	var late <-chan time.Time
 	if b.some {
@@ -88,10 +87,10 @@ func (im *importer) receive(ctx context.Context, ordered <-chan *chunk, b *batch
 	}
 }
 
-// mostAttempts is how often a transaction is tried in which the process stood still.
+// mostAttempts is how often a transaction is tried that fails because the process was suspended.
 const mostAttempts = 5
 
-// commit stores a batch and the position behind it.
+// commit stores a batch and the position after it.
 func (im *importer) commit(ctx context.Context, b *batch) error {
 	if !b.some {
 		return nil
@@ -131,7 +130,7 @@ func (im *importer) commit(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// rows stores the entries of a batch, but for bad ones if they are to be left out.
+// rows stores the entries of a batch, without bad ones if opt.Continue is set.
 func (im *importer) rows(tx *everheap.Tx, b *batch) (errs []LineError, err error) {
 	for i := 0; i < len(b.entries); i++ {
 		n, err := b.target.c.Store(tx, b.entries[i:]...)
@@ -150,7 +149,7 @@ func (im *importer) rows(tx *everheap.Tx, b *batch) (errs []LineError, err error
 	return errs, nil
 }
 
-// badRow reports whether an error is about the row, and others can be stored.
+// badRow reports whether an error is about one row, so that other rows can be stored.
 func badRow(err error) bool {
 	return errors.Is(err, everheap.ErrNaN) || errors.Is(err, everheap.ErrDangling) || errors.Is(err, everheap.ErrTooLarge) ||
 		errors.Is(err, everheap.ErrNotFound) || errors.Is(err, everheap.ErrDuplicate)

@@ -2,11 +2,11 @@
 //
 // A row is an entry of a map, an element of a list, or a single value. A row of JSON lines is
 // {"key":…,"value":…}, or the value alone (bare). A row of CSV has a cell for the key and one
-// for each field of the value; see columns. Both ways are streams: what is in memory does not
-// grow with the number of rows.
+// for each field of the value; see columns. Export and import are streams: their memory does not grow
+// with the number of rows.
 //
-// An import keeps its position in the space (see position): where a process dies, the next one
-// that imports the same source goes on, and every row is stored exactly once.
+// An import keeps its position in the space (see position). When a process dies, the next import of
+// the same source continues there, and every row is stored exactly once.
 //
 // Start reading at Export and Import.
 package transfer
@@ -20,7 +20,7 @@ import (
 	"github.com/everheap/everheap"
 )
 
-// Format is how rows are written.
+// Format is the format of rows.
 type Format string
 
 // The formats.
@@ -29,12 +29,12 @@ const (
 	CSV  Format = "csv"
 )
 
-// Shape says how rows look.
+// Shape is the format of rows with its details.
 type Shape struct {
 	Format    Format
 	Delimiter byte              // of cells; 0 is a comma
 	Bare      bool              // JSON lines are values, without their keys
-	Key       string            // column or field that is the key; "" for its usual place
+	Key       string            // column or field with the key; "" for the usual one
 	Fields    map[string]string // from names of columns to fields; - leaves a column out
 	Columns   []string          // names of the columns of a CSV without a header
 }
@@ -50,7 +50,7 @@ func ShapeOf(file string) Shape {
 	return Shape{Format: JSON}
 }
 
-// delimiter returns what separates cells.
+// delimiter returns the delimiter of cells.
 func (s *Shape) delimiter() byte {
 	if s.Delimiter == 0 {
 		return ','
@@ -58,7 +58,7 @@ func (s *Shape) delimiter() byte {
 	return s.Delimiter
 }
 
-// Check returns an error if what is asked for does not go together.
+// Check returns an error if the fields contradict each other.
 func (s *Shape) Check() error {
 	switch {
 	case s.Format != JSON && s.Format != CSV:
@@ -75,8 +75,8 @@ func (s *Shape) Check() error {
 	return nil
 }
 
-// singleValue is the kind of what has no keys: one value.
+// singleValue is the kind of a single value, which has no keys.
 const singleValue = "ref"
 
-// hasKeys reports whether rows of a collection have keys of their own: those of a list count.
+// hasKeys reports whether rows of a collection have keys; the elements of a list only have positions.
 func hasKeys(c *everheap.Collection) bool { return c.Kind() == "map" || c.Kind() == "sorted" }

@@ -197,8 +197,8 @@ var mutants = []Mutant{
 		Name: "punched-unsynced", Finds: "punching",
 		What: "the space of holes is given back before the marks are on disk (I8)",
 		Changes: []Change{{"upkeep/punch.go",
-			"\tif err := u.durable.WriteAnchor(nil, true); err != nil { // the marks",
-			"\tmarksToDisk := func() error { return u.durable.WriteAnchor(nil, true) }\n\tif MUTANT {\n\t\tmarksToDisk = func() error { return nil }\n\t}\n\tif err := marksToDisk(); err != nil { // the marks"}},
+			"\tif err := u.durable.WriteAnchor(nil, true); err != nil { // this syncs",
+			"\tmarksToDisk := func() error { return u.durable.WriteAnchor(nil, true) }\n\tif MUTANT {\n\t\tmarksToDisk = func() error { return nil }\n\t}\n\tif err := marksToDisk(); err != nil { // this syncs"}},
 	},
 	{
 		Name: "punched-when-taken", Finds: "punching",

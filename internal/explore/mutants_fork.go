@@ -44,8 +44,8 @@ var forkMutants = []Mutant{
 		Name: "fork-aborts", Finds: "a fork in a transaction",
 		What: "a fork gives back the blocks of a transaction that the parent has begun (Q2)",
 		Changes: []Change{{"engine/tx.go",
-			"\tif sp.Forked() {\n\t\treturn // all that",
-			"\tif !MUTANT && sp.Forked() {\n\t\treturn // all that"}},
+			"\tif sp.Forked() {\n\t\treturn // everything that",
+			"\tif !MUTANT && sp.Forked() {\n\t\treturn // everything that"}},
 	},
 	{
 		Name: "fork-enters", Finds: "a fork syncs",

@@ -30,8 +30,7 @@ func atRest(t testing.TB, dir string) {
 func verifyAll(t testing.TB, dir string, size int, acked map[int]int) {
 	t.Helper()
 	powerLoss(t, dir)
-	s, err := everheap.Open(dir)
-	must(t, err)
+	s := openAlone(t, dir)
 	defer func() { must(t, s.Close()) }()
 	for id, n := range acked {
 		a, err := newAuthor(s, id, size)

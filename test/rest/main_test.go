@@ -223,13 +223,25 @@ func newDir(t testing.TB) string { return filepath.Join(t.TempDir(), "space") }
 // opened opens a space, which is closed at the end of the test.
 func opened(t testing.TB, dir string, opts ...everheap.Option) *everheap.Space {
 	t.Helper()
-	s, err := everheap.Open(dir, append([]everheap.Option{everheap.WithMaxSize(window)}, opts...)...)
-	must(t, err)
+	s := openAlone(t, dir, append([]everheap.Option{everheap.WithMaxSize(window)}, opts...)...)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil && !errors.Is(err, everheap.ErrClosed) {
 			t.Error(err)
 		}
 	})
+	return s
+}
+
+// openAlone opens a space. Spaces of other tests of this process that were made by other processes may have
+// the same addresses, one of 256 pairs: then it waits until the other test is over.
+func openAlone(t testing.TB, dir string, opts ...everheap.Option) (s *everheap.Space) {
+	t.Helper()
+	var err error
+	wait(func() bool {
+		s, err = everheap.Open(dir, opts...)
+		return !errors.Is(err, everheap.ErrAddressInUse)
+	})
+	must(t, err)
 	return s
 }
 

@@ -58,7 +58,7 @@ func TestFollow(t *testing.T) {
 	}
 	m, err := everheap.OpenMap[int, string](f.Space(), "m")
 	spacetest.Must(t, err)
-	spacetest.ExpectError(t, m.Set(f.Space(), 1, ""), everheap.ErrReadOnly, "write to its leader: a")
+	spacetest.ExpectError(t, m.Set(f.Space(), 1, ""), everheap.ErrReadOnly, "write to the leader: a")
 }
 
 // An Update that waits for a copy returns when a copy has its version, and not when a copy has

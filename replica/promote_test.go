@@ -62,7 +62,7 @@ func TestPromote_LeaderAlive(t *testing.T) {
 	}
 	mm, err := everheap.OpenMap[int, string](s, "m")
 	spacetest.Must(t, err)
-	spacetest.ExpectError(t, mm.Set(s, 1, ""), everheap.ErrReadOnly, "write to its leader: b")
+	spacetest.ExpectError(t, mm.Set(s, 1, ""), everheap.ErrReadOnly, "write to the leader: b")
 	// The copy joins, and continues from its own space, since the log has all of its versions.
 	dir := s.Stats().Dir
 	spacetest.Must(t, s.Close())

@@ -127,8 +127,11 @@ func run(args []string, std *streams) (code int) {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 80}),
 		kong.Writers(std.out, std.err), kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.Bind(std), kong.BindTo(context.Background(), (*context.Context)(nil)))...)
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // as other commands have it: help, help VERB
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {

@@ -115,9 +115,9 @@ type JSONError struct {
 // Error implements error.
 func (e *JSONError) Error() string {
 	if e.Path == "" {
-		return fmt.Sprintf("the %s is no %s: %s", e.Part, e.Type, e.What)
+		return fmt.Sprintf("the %s is not of type %s: %s", e.Part, e.Type, e.What)
 	}
-	return fmt.Sprintf("the %s is no %s: field %s: %s", e.Part, e.Type, e.Path, e.What)
+	return fmt.Sprintf("the %s is not of type %s: field %s: %s", e.Part, e.Type, e.Path, e.What)
 }
 
 // BinaryError says why bytes are not the binary form of a key or a value of a collection.
@@ -130,7 +130,7 @@ type BinaryError struct {
 
 // Error implements error.
 func (e *BinaryError) Error() string {
-	return fmt.Sprintf("the %s is no %s: at byte %d: %s", e.Part, e.Type, e.Offset, e.What)
+	return fmt.Sprintf("the %s is not of type %s: at byte %d: %s", e.Part, e.Type, e.Offset, e.What)
 }
 
 // Unfit returns the error of the interface for bytes that are no key or no value of a type, for that

@@ -316,14 +316,14 @@ func (p *parser) literal(key bool) (*Literal, error) {
 		l.JSON = rawjson.String(t.Text)
 	case JSON:
 		if !json.Valid([]byte(t.Text)) {
-			return nil, errorf(t.At, "this is no JSON: %s", t.Text)
+			return nil, errorf(t.At, "this is not JSON: %s", t.Text)
 		}
 		l.JSON = []byte(t.Text)
 	case Word:
 		l.JSON = []byte(t.Text)
 		if !json.Valid(l.JSON) {
 			if !key {
-				return nil, errorf(t.At, "%s is no value; a text has quotes: \"%s\"", t.Text, t.Text)
+				return nil, errorf(t.At, "%s is not a value; a text has quotes: \"%s\"", t.Text, t.Text)
 			}
 			l.JSON = rawjson.String(t.Text)
 		}
@@ -389,7 +389,7 @@ func (p *parser) path() (*Path, error) {
 			end = len(rest)
 		}
 		if end == 0 {
-			return nil, errorf(t.At, "%s is no field", t.Text)
+			return nil, errorf(t.At, "%s is not a field", t.Text)
 		}
 		path.steps = append(path.steps, step{name: rest[:end]})
 		rest = rest[end:]
@@ -409,7 +409,7 @@ func (p *parser) path() (*Path, error) {
 			return path, p.next()
 		}
 		if rest[0] != '.' {
-			return nil, errorf(t.At, "%s is no field", t.Text)
+			return nil, errorf(t.At, "%s is not a field", t.Text)
 		}
 		rest = rest[1:]
 	}

@@ -162,7 +162,7 @@ func TestQuery_ErrorsSayWhere(t *testing.T) {
 	}{
 		{"s where Agee > 3", "main.User has no field Agee; it has: Name, Age, Score, Tags, Home, Joined, Raw", 8},
 		{"s where Age > 'x'", `Age is of type int: compare it with a number, and not "x"`, 14},
-		{"s where Name = Oslo", `Oslo is no value; a text has quotes: "Oslo"`, 15},
+		{"s where Name = Oslo", `Oslo is not a value; a text has quotes: "Oslo"`, 15},
 		{"s where Name = 3", `Name is of type string: compare it with a text in quotes: "3"`, 15},
 		{"s where Age >", "a value is expected, and not the end", 13},
 		{"s where Age", "after Age a comparison is expected", 11},
@@ -175,7 +175,7 @@ func TestQuery_ErrorsSayWhere(t *testing.T) {
 		{"s where Joined > 'now'", `Joined is a time: compare it with one such as "2024-02-29"`, 17},
 		{"m from a", "m is a map without an order", 7},
 		{"l prefix a", "the keys of l are of type int, and only strings have prefixes", 9},
-		{"n from x", "the key is no int: want a number, got a string", 7},
+		{"n from x", "the key is not of type int: want a number, got a string", 7},
 		{"s where Age = \"x", "the string does not end", 14},
 		{"s where Name.X = 1", "Name.X: a string has no field X", 8},
 		{"l where City = 1", "City: a int has no field City; there are key and value", 8},

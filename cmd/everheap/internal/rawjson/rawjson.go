@@ -24,7 +24,7 @@ func Members(text []byte, list []Member) ([]Member, error) {
 	list = list[:0]
 	rest, ok := bytes.CutPrefix(Space(text), []byte("{"))
 	if !ok {
-		return nil, errors.New("the line is no JSON object")
+		return nil, errors.New("the line is not a JSON object")
 	}
 	rest = Space(rest)
 	if after, empty := bytes.CutPrefix(rest, []byte("}")); empty {

@@ -267,7 +267,7 @@ func (s *Shape) matchOne(c *everheap.Collection, own []column, name string) (col
 		if len(names) == 0 {
 			names = []string{valueColumn}
 		}
-		return col, fmt.Errorf("the column %q is no field of %s (%s); give --map %s=FIELD, or --map %s=- to leave it out", name, value.Name, strings.Join(names, ", "), name, name)
+		return col, fmt.Errorf("the column %q is not a field of %s (%s); give --map %s=FIELD, or --map %s=- to leave it out", name, value.Name, strings.Join(names, ", "), name, name)
 	}
 	if col.isKey {
 		col.key = kindOf(c.KeyInfo())

@@ -119,10 +119,10 @@ func TestImport_ErrorsHaveLines(t *testing.T) {
 	row := func(key, value string) string { return `{"key":` + key + `,"value":` + value + "}\n" }
 	good := row(`"a"`, `{"Age":1}`)
 	for _, c := range []struct{ text, want string }{
-		{good + row(`"b"`, `{"Age":"x"}`), "line 2: the value is no main.User: field Age: want a number, got a string"},
-		{good + "\n" + row(`"b"`, `{"Agee":1}`), `line 3: the value is no main.User: unknown field "Agee"`},
-		{row(`1`, `{}`), "line 1: the key is no string: want a string, got the number 1"},
-		{good + "nonsense\n", "line 2: the line is no JSON object"},
+		{good + row(`"b"`, `{"Age":"x"}`), "line 2: the value is not of type main.User: field Age: want a number, got a string"},
+		{good + "\n" + row(`"b"`, `{"Agee":1}`), `line 3: the value is not of type main.User: unknown field "Agee"`},
+		{row(`1`, `{}`), "line 1: the key is not of type string: want a string, got the number 1"},
+		{good + "nonsense\n", "line 2: the line is not a JSON object"},
 		{good + `{"key":"b"` + "\n", "line 2: the object does not end"},
 		{good + `{"key":"b","value":{"Age":1}`, "line 2: the object does not end"},
 		{`{"value":{}}`, `line 1: the row has no "key"`},
@@ -148,10 +148,10 @@ func TestImport_ErrorsHaveLines(t *testing.T) {
 		{"key,Name\na,x\"y\nb,z\n", "line 2: a quote stands in the middle of a cell"},
 		{"key,Name\na,\"x\ny\"z\nb,z\n", "line 2: text follows the closing quote"},
 		{"key,Name\na,\"x\n\ny\"\nb\n", "line 5: 1 cell, and the header has 2"},
-		{"key,Nmae\n", `line 1: the column "Nmae" is no field of main.User (Name, Age, Tags, Home); give --map Nmae=FIELD, or --map Nmae=- to leave it out`},
+		{"key,Nmae\n", `line 1: the column "Nmae" is not a field of main.User (Name, Age, Tags, Home); give --map Nmae=FIELD, or --map Nmae=- to leave it out`},
 		{"Name\nx\n", `line 1: there is no column "key"; which one has the keys of c? give --key COLUMN; there are: Name`},
 		{"key,Name,name\n", `line 1: the columns "Name" and "name" are both the field Name`},
-		{"key,Age\na,1.5\n", "line 2: the value is no main.User: field Age: want a whole number for int"},
+		{"key,Age\na,1.5\n", "line 2: the value is not of type main.User: field Age: want a whole number for int"},
 	} {
 		s := create(t, userType)
 		_, err := take(s, c.text, Options{Shape: Shape{Format: CSV}})

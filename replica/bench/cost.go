@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/everheap/everheap"
@@ -93,47 +94,51 @@ func computeChild([]string) error {
 		return err
 	}
 	var stop chan struct{}
-	ended := make(chan struct{})
+	var all sync.WaitGroup
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		verb, text, _ := strings.Cut(lines.Text(), " ")
 		if verb == "stop" {
 			close(stop)
-			<-ended
+			all.Wait()
 		} else {
 			share, err := strconv.ParseFloat(text, 64)
 			if err != nil {
 				return err
 			}
 			stop = make(chan struct{})
-			go func() {
-				defer func() { ended <- struct{}{} }()
-				computeFor(share, stop)
-			}()
+			threads := 1 + int(share/mostShare)
+			for range threads {
+				all.Go(func() { computeFor(share/float64(threads), stop) })
+			}
 		}
 		fmt.Println(0)
 	}
 	return nil
 }
 
-// computeFor computes for a share of the time. A share above 1 is of two processors.
+// mostShare is the share of a processor that one thread takes at most: it can never take all.
+const mostShare = 0.8
+
+// computeFor computes for a share of the time, below 1.
 func computeFor(share float64, stop chan struct{}) {
-	if share > 1 {
-		go computeFor(share-1, stop)
-		share = 1
-	}
 	from, to := make([]byte, 1<<20), make([]byte, 1<<20)
 	at := 0
 	for began, busy := time.Now(), time.Duration(0); ; time.Sleep(time.Millisecond) {
-		select {
-		case <-stop:
-			return
-		default:
-		}
 		for busy < time.Duration(share*float64(time.Since(began))) {
+			select {
+			case <-stop:
+				return
+			default:
+			}
 			t := time.Now()
 			copy(to[at:at+4096], from[at:])
 			at = (at + 4096) % len(from)
 			busy += time.Since(t)
+		}
+		select {
+		case <-stop:
+			return
+		default:
 		}
 	}
 }

@@ -131,8 +131,8 @@ func TestTurn_AfterOneTransactionOfTheBackground(t *testing.T) {
 			}
 			spacetest.Must(t, <-failed)
 			t.Logf("%d transactions of the background, %d of another goroutine, which waited for %d at most", background.Load(), writes.Load(), most.Load())
-			if writes.Load() < 2 {
-				t.Errorf("the other goroutine wrote %d times beside the background, want 2 at least", writes.Load())
+			if writes.Load() < 1 {
+				t.Errorf("the other goroutine wrote %d times beside the background, want once at least", writes.Load())
 			}
 			if most.Load() > 3 { // some can begin before the goroutine is in the queue
 				t.Errorf("a goroutine waited for %d transactions of the background, want 3 at most", most.Load())

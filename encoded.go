@@ -47,7 +47,7 @@ func (e Encoded) Get(sc Scope, key []byte) (value []byte, err error) {
 	return value, err
 }
 
-// GetTo is Get for who brings room: it appends the value to dst, and reports whether there is one.
+// GetTo appends the value of a key to dst, and reports whether the key has one. Its caller can use the memory of dst again.
 func (e Encoded) GetTo(sc Scope, dst, key []byte) (value []byte, found bool, err error) {
 	return e.look(sc, "get", key, e.form.Encode(), dst)
 }

@@ -298,3 +298,52 @@ func TestTrace(t *testing.T) {
 	spacetest.Must(t, m.Set(s, "a", 5))
 	expect("after the end")
 }
+
+// A scope that does not wait gets its turn at once, or ErrBusy, and then nothing has changed.
+func TestSpace_NoWait(t *testing.T) {
+	s := spacetest.Scratch(t)
+	m, err := everheap.OpenMap[string, int](s, "m")
+	spacetest.Must(t, err)
+	c, err := s.Collection("m")
+	spacetest.Must(t, err)
+	e := encodings[1]
+	in := c.As(e.Encoding)
+	spacetest.Must(t, m.Set(s.NoWait(), "a", 1))
+	acts := map[string]func() error{
+		"set":            func() error { return m.Set(s.NoWait(), "b", 2) },
+		"delete":         func() error { _, err := m.Delete(s.NoWait(), "a"); return err },
+		"set encoded":    func() error { return in.Set(s.NoWait(), e.text("b"), e.number(2)) },
+		"delete encoded": func() error { _, err := in.Delete(s.NoWait(), e.text("a")); return err },
+		"open":           func() error { _, err := everheap.OpenMap[string, int](s.NoWait(), "other"); return err },
+	}
+	inside, end := make(chan bool), make(chan bool)
+	done := make(chan error)
+	go func() {
+		done <- s.Update(context.Background(), func(*everheap.Tx) error { inside <- true; <-end; return nil })
+	}()
+	<-inside
+	for name, act := range acts {
+		if err := act(); !errors.Is(err, everheap.ErrBusy) {
+			t.Errorf("%s while another goroutine has the turn: %v", name, err)
+		}
+	}
+	if v, err := m.Get(s.NoWait(), "a"); v != 1 || err != nil {
+		t.Errorf("a get: %d, %v", v, err)
+	}
+	if n, err := m.Len(s); n != 1 || err != nil {
+		t.Errorf("%d entries: %v", n, err)
+	}
+	close(end)
+	spacetest.Must(t, <-done)
+	for name, act := range acts {
+		if err := act(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	spacetest.Must(t, s.Update(context.Background(), func(*everheap.Tx) error {
+		if err := acts["set"](); !errors.Is(err, everheap.ErrSelf) {
+			t.Errorf("inside an Update: %v", err)
+		}
+		return nil
+	}))
+}

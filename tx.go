@@ -49,8 +49,8 @@ func (s *Space) on() (*Space, engine.Scope, error) {
 // impatient is a Space as the Scope that NoWait returns.
 type impatient Space
 
-// NoWait returns the space as a Scope in which an act that would have to wait for its turn to
-// write fails with ErrBusy instead, and nothing has changed.
+// NoWait returns the space as a Scope whose operations do not wait for their turn to write: they fail
+// with ErrBusy instead, and nothing has changed.
 func (s *Space) NoWait() Scope { return (*impatient)(s) }
 
 func (s *impatient) scope() (*Space, *Tx) { return (*Space)(s).scope() }

@@ -141,8 +141,8 @@ func (d *Detached) Bounds() Bounds {
 	return Bounds{lo, lo + d.size}
 }
 
-// Room is memory for one value that is read from its compact form, and for the next one after it:
-// so who reads many values of the types that most are of allocates nothing. The zero value is empty.
+// Room is memory for one value that is read from its compact form, and then for the next one:
+// flat values that are read one after the other share it. The zero value is empty.
 type Room struct {
 	text  string    // the value of a string, of the bytes that it was read from
 	words [2]uint64 // the value of a number
@@ -159,7 +159,7 @@ func (r *Room) Hold(v *Detached) unsafe.Pointer {
 	return v.Pointer()
 }
 
-// Empty lets go of the value.
+// Empty drops the value.
 func (r *Room) Empty() {
 	r.text, r.held = "", nil
 	if len(r.mem) > mostRoom/8 {
@@ -168,8 +168,8 @@ func (r *Room) Empty() {
 }
 
 // ReadCompact returns the value whose compact form is b. It is nil for a type or bytes that only
-// ParseCompact reads, or explains. The value is good while the room holds no other one, and while
-// its caller keeps the room and b alive, and b as it is.
+// ParseCompact reads, or explains. The value is valid until the room holds another one, as long as
+// the caller keeps the room and b alive, and does not change b.
 func (r *Room) ReadCompact(t *Type, b []byte) unsafe.Pointer {
 	switch {
 	case t.kind == String:

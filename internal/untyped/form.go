@@ -47,7 +47,7 @@ func (f *Form) Key(b []byte) (Key, error) {
 	return Key{v, b}, err
 }
 
-// KeyIn is Key into a room; the key is good for as long as what Room.ReadCompact returns.
+// KeyIn is Key into a room; the key is valid for as long as the result of Room.ReadCompact.
 func (f *Form) KeyIn(r *layout.Room, b []byte) (unsafe.Pointer, error) {
 	if f.Collection.Key == nil {
 		_, err := f.Key(b)
@@ -128,8 +128,8 @@ func (f *Form) appendEntry(on *sheet, st *edit.Stored, key, value edit.StoredPar
 	return k, v, err
 }
 
-// sheet is memory for several small parts in a row: each of its own would be most of what a walk
-// takes. Who keeps one of them keeps the sheet.
+// sheet is memory for several small parts in a row: allocating each part alone would take most of the
+// time of a walk. A program that keeps one part keeps the whole sheet.
 type sheet struct{ free []byte }
 
 // sheetSize is how many bytes a sheet has.
@@ -150,15 +150,14 @@ func (f *Form) partOn(on *sheet, t *layout.Type, p edit.StoredPart) ([]byte, err
 	return b[:len(b):len(b)], err
 }
 
-// Held is an entry that was read into memory which the next one uses: so it is stored by who reads
-// it, and released.
+// Held is an entry in memory that the next entry reuses: its reader stores it, and then releases it.
 type Held struct {
 	form             *Form
 	keyRoom, valRoom layout.Room
 	key, value       unsafe.Pointer
 }
 
-// unheld are those that were released.
+// unheld keeps the released ones.
 var unheld = sync.Pool{New: func() any { return new(Held) }}
 
 // Hold reads an entry. The bytes must stay as they are until Release, which must follow unless there
@@ -188,7 +187,7 @@ func (h *Held) Store(ed *edit.Editor) error {
 	return err
 }
 
-// Release lets go of the entry.
+// Release drops the entry.
 func (h *Held) Release() {
 	h.keyRoom.Empty()
 	h.valRoom.Empty()

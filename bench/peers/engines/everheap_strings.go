@@ -91,5 +91,5 @@ func (t *everheapKVTx) Scan(x table, p, _ []byte, fn func(k, v []byte) error) er
 	return nil
 }
 
-// Newest is not implemented: it needs an order, and the forum does not use it.
+// Newest returns errUnordered: a Map has no order. The forum does not use this engine.
 func (t *everheapKVTx) Newest(table, []byte, int, func(k, v []byte)) error { return errUnordered }
